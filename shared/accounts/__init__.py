@@ -1,0 +1,1 @@
+"""The accounts room: people, their credentials, the tokens that prove who they are."""

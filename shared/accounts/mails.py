@@ -1,0 +1,70 @@
+"""The mails of the accounts room. They repeat nothing that a stranger could have typed into a form."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TypedDict
+
+from shared.runtime.settings import Settings, load
+
+
+class PageSettings(Settings):
+    """`page_url`: where people use the product, and where the links in mails lead."""
+
+    page_url: str
+
+
+class MailContent(TypedDict):
+    """A mail as the outbox keeps it."""
+
+    to: str
+    subject: str
+    text: str
+    html: str
+
+
+def verification(to: str, token: str) -> MailContent:
+    """The mail whose link proves that the address is theirs. The token stays behind the #, so no server logs it."""
+    return _mail(
+        to,
+        "Confirm your e-mail address",
+        [
+            "Welcome to Oprina.",
+            "Open this link within 24 hours to confirm your e-mail address and start talking.",
+        ],
+        ("Confirm my address", f"{_page()}/#verify={token}"),
+        "You did not ask for this? Then ignore this mail: without the link nothing happens.",
+    )
+
+
+def already_registered(to: str) -> MailContent:
+    """The mail for an address that somebody registers again."""
+    return _mail(
+        to,
+        "You already have an account",
+        [
+            "Somebody, probably you, tried to register at Oprina with this address.",
+            "You already have an account, so there is nothing to register: sign in with your password.",
+        ],
+        ("Sign in", f"{_page()}/"),
+        "It was not you? Then ignore this mail: nothing was changed.",
+    )
+
+
+def _page() -> str:
+    settings: PageSettings = load(PageSettings)
+    return settings.page_url.rstrip("/")
+
+
+def _mail(to: str, subject: str, sentences: list[str], link: tuple[str, str], closing: str) -> MailContent:
+    label, address = link
+    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    return {
+        "to": to,
+        "subject": subject,
+        "text": "\n\n".join([*sentences, address, closing]) + "\n",
+        "html": (
+            '<!doctype html><html lang="en"><body style="font-family:sans-serif;line-height:1.5">'
+            f'{paragraphs}<p><a href="{escape(address)}">{escape(label)}</a></p><p>{escape(closing)}</p></body></html>'
+        ),
+    }

@@ -1,0 +1,1 @@
+"""Operations: health, usage and cost, the outbox and the inbox, housekeeping."""

@@ -1,0 +1,56 @@
+"""Sending what transactions left in the outbox: right after commit, and by the sweep for whatever was missed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from shared.clients import mail
+from shared.operations import store
+from shared.operations.models import MailPayload, OutboxEntry
+from shared.runtime import logs
+from shared.runtime.errors import OprinaError
+
+_BATCH = 50
+
+
+async def deliver(entry_ids: Sequence[UUID]) -> None:
+    """Send these entries now. Failures are kept for the sweep and never reach the caller: the state is committed."""
+    if not entry_ids:
+        return
+    try:
+        for entry in await store.take_outbox(len(entry_ids), entry_ids):
+            await _send(entry)
+    except OprinaError:
+        logs.logger().warning("the outbox could not be emptied right after commit; the sweep will")
+
+
+async def sweep() -> int:
+    """Send what is due, oldest first, until nothing is. Returns how many entries were tried."""
+    tried = 0
+    while entries := await store.take_outbox(_BATCH):
+        for entry in entries:
+            await _send(entry)
+        tried += len(entries)
+    return tried
+
+
+async def _send(entry: OutboxEntry) -> None:
+    """Send one entry. Whatever is wrong with it stays its own: the others are sent all the same."""
+    try:
+        await _senders[entry.kind](entry)
+    except (mail.MailFailed, ValidationError, KeyError) as failure:
+        logs.logger().warning("an entry of the outbox was not sent", extra={"kind": entry.kind, "try": entry.attempts})
+        await store.settle_outbox(entry.id, error=type(failure).__name__)
+    else:
+        await store.settle_outbox(entry.id)
+
+
+async def _send_mail(entry: OutboxEntry) -> None:
+    letter = MailPayload.model_validate(entry.payload)
+    await mail.send(mail.Mail(message_id=f"{entry.id}@outbox.oprina", **letter.model_dump()))
+
+
+_senders: dict[str, Callable[[OutboxEntry], Awaitable[None]]] = {"mail": _send_mail}

@@ -1,0 +1,1 @@
+"""Voice: hearing a clip, speaking a text, and delivering an answer sentence by sentence."""
