@@ -1,0 +1,77 @@
+"""Everything that listens on the one port of the local cloud, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from local.gateway.api import ApiGateway
+from local.gateway.console import console
+from local.gateway.routing import RouteTable
+from local.gateway.site import PAGE_HEADERS, WithHeaders, described_by, document_routes, page_route
+from local.gateway.timer import Chore, run_timer
+from local.gateway.tokens import TokenCheck
+from local.gateway.upstreams import FunctionProcess, in_process
+from local.launcher.environment import FUNCTION_PORTS
+from local.places import Places
+from shared.http.declaration import Function
+from shared.http.settings import TokenSettings
+from shared.runtime.settings import load
+
+API_PREFIXES = ("/v1/", "/.well-known/", "/tasks/", "/schedules/")
+
+
+def upstreams(functions: Sequence[Function], environment: Mapping[str, str] = os.environ) -> dict[str, ASGIApp]:
+    """Each function's application: a process where the environment names its port, else this process."""
+    ports: dict[str, int] = json.loads(environment.get(FUNCTION_PORTS) or "{}")
+    return {
+        function.name: FunctionProcess(ports[function.name]) if function.name in ports else in_process(function)
+        for function in functions
+    }
+
+
+def build(
+    places: Places,
+    functions: Sequence[Function],
+    apps: Mapping[str, ASGIApp],
+    chores: Mapping[str, Chore],
+    tokens: TokenSettings | None = None,
+) -> ASGIApp:
+    """The gateway's application: the API, the console, the documents, the page."""
+    api = ApiGateway(RouteTable(functions), apps, TokenCheck(tokens or load(TokenSettings)))
+    return _Front(api, _local_site(places, functions, chores))
+
+
+class _Front:
+    """Sends what belongs to the API there, before any framework touches it."""
+
+    def __init__(self, api: ASGIApp, site: ASGIApp) -> None:
+        self._api = api
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_api = scope["type"] == "http" and scope["path"].startswith(API_PREFIXES)
+        await (self._api if is_api else self._site)(scope, receive, send)
+
+
+def _local_site(places: Places, functions: Sequence[Function], chores: Mapping[str, Chore]) -> ASGIApp:
+    @contextlib.asynccontextmanager
+    async def with_timer(_: Starlette) -> AsyncIterator[None]:
+        timer = asyncio.create_task(run_timer(chores), name="timer")
+        yield
+        timer.cancel()
+
+    pages: list[BaseRoute] = [*document_routes(described_by(functions)), page_route()]
+    routes: list[BaseRoute] = [console(places), Mount("/", WithHeaders(_routed(pages), PAGE_HEADERS))]
+    return Starlette(routes=routes, lifespan=with_timer)
+
+
+def _routed(routes: list[BaseRoute]) -> ASGIApp:
+    return Starlette(routes=routes)

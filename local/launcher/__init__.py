@@ -1,0 +1,1 @@
+"""Starts the local cloud, watches over it, and stops it."""
