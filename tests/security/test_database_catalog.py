@@ -51,7 +51,7 @@ PERSON_FUNCTIONS = {
 }  # fmt: skip
 TABLES = {
     "users", "sign_ins", "refresh_tokens", "one_time_tokens", "sessions", "messages", "turns", "idempotency_keys",
-    "rate_limits", "fleet_uses", "usage_events", "outbox", "inbox",
+    "rate_limits", "fleet_uses", "usage_events", "outbox", "inbox", "audit_log",
 }  # fmt: skip
 
 

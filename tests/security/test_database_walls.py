@@ -16,12 +16,15 @@ from shared.accounts.tokens import new_keyring
 from tests.support.database import Database, DatabasePerson, Refusal, hash_of
 
 READABLE = ("users", "sign_ins", "sessions", "messages", "turns", "usage_events")
-HIDDEN = ("refresh_tokens", "one_time_tokens", "idempotency_keys", "rate_limits", "fleet_uses", "outbox", "inbox")
+HIDDEN = (
+    "refresh_tokens", "one_time_tokens", "idempotency_keys", "rate_limits", "fleet_uses", "outbox", "inbox",
+    "audit_log",
+)  # fmt: skip
 NOT_BY_ID = {
     "rate_limits": "key", "fleet_uses": "name", "idempotency_keys": "key", "one_time_tokens": "token_hash",
     "inbox": "source",
 }  # fmt: skip
-PRIVATE = ("backend_keys", "settings", "migrations")
+PRIVATE = ("backend_keys", "settings", "migrations", "audit_keys")
 
 
 def supabase(db: Database, apikey: str, token: str | None = None, backend_key: str | None = None) -> Client:
