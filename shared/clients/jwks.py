@@ -22,7 +22,14 @@ class UnknownKey(Exception):
 
 @functools.cache
 def _keys(url: str) -> jwt.PyJWKClient:
-    return jwt.PyJWKClient(url, cache_keys=True, lifespan=_LIFESPAN_SECONDS, timeout=_TIMEOUT_SECONDS)
+    # Its second cache, of single keys, never forgets: a key that was withdrawn would be good here for ever.
+    return jwt.PyJWKClient(url, cache_keys=False, lifespan=_LIFESPAN_SECONDS, timeout=_TIMEOUT_SECONDS)
+
+
+def _at_hand(keys: jwt.PyJWKClient, kid: str) -> Any:
+    """The key, if the set that was fetched last is fresh and has it."""
+    fetched = keys.jwk_set_cache.get() if keys.jwk_set_cache else None
+    return next((known.key for known in fetched.keys if known.key_id == kid), None) if fetched else None
 
 
 async def signing_key(url: str, token: str) -> Any:
@@ -37,6 +44,8 @@ async def signing_key(url: str, token: str) -> Any:
     if not isinstance(kid, str):
         raise UnknownKey("the token names no key")
     keys = _keys(url)
+    if (key := _at_hand(keys, kid)) is not None:
+        return key
     try:
         # The client fetches with blocking I/O when its cache is empty or old.
         return (await asyncio.to_thread(keys.get_signing_key, kid)).key
