@@ -16,7 +16,7 @@ LOCAL_STAMP := $(STAMPS)/local-$(call hash,local/requirements.txt local/bootstra
 FUNCTIONS_STAMP := .venv-functions/.stamp-$(call hash,requirements.txt local/bootstrap.txt)
 NODE_STAMP := local/node_modules/.stamp-$(call hash,local/package-lock.json)
 
-.PHONY: help dev test check bench catalogue fmt lock clean install
+.PHONY: help dev test check bench catalogue package fmt lock clean install
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make check      lint, types, layers, and whether the generated files are current"
 	@echo "make bench      run the benchmarks"
 	@echo "make catalogue  write what is generated from the functions' declarations"
+	@echo "make package    write every function's archive into build/"
 	@echo "make fmt        format the code"
 	@echo "make lock       pin the requirements again"
 	@echo "make clean      remove what was installed (never the state in .local)"
@@ -52,6 +53,9 @@ bench: install $(FUNCTIONS_STAMP)
 
 catalogue: install
 	$(BIN)/python -m infra.catalogue
+
+package: install
+	$(BIN)/python -m infra.packaging build --table
 
 fmt: install
 	$(BIN)/ruff check --fix .

@@ -91,24 +91,32 @@ class Running:
 
 
 @contextlib.contextmanager
-def started(source: Path, variables: Mapping[str, str], folder: Path) -> Iterator[Running]:
-    """Start a function with the plain command, as the platform does, and end it with all its children."""
+def started(
+    source: Path, variables: Mapping[str, str], folder: Path, programs: Path | None = None
+) -> Iterator[Running]:
+    """Start a function with the plain command, as the platform does, and end it with all its children.
+
+    A source outside of the checkout is an unpacked archive's: it has everything beside it. `programs` is the `bin` of
+    the environment it has; by default all functions' own.
+    """
+    home = ROOT if source.is_relative_to(ROOT) else source.parent
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = folder / f"{label(source)}-{port}.log"
     plain = [
-        str(functions_bin() / "functions-framework"),
+        str((programs or functions_bin()) / "functions-framework"),
         "--target",
         "main",
         "--source",
-        str(source.relative_to(ROOT)),
+        str(source.relative_to(home)),
     ]
+    path = {"PYTHONPATH": "."} if home == ROOT else {}
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*plain, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": ".", **variables},
+            cwd=home,
+            env={"PATH": os.environ["PATH"], **path, **variables},
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
