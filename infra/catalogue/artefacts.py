@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.catalogue import endpoints, interface, manifest, openapi
+from infra.catalogue import endpoints, gateway, interface, manifest, openapi
 from infra.catalogue.consistency import contradictions
 from shared.http.declaration import Function
 
@@ -24,6 +24,7 @@ def artefacts(root: Path, functions: Sequence[Function]) -> dict[str, str]:
         raise ExceptionGroup("the declarations contradict themselves", [ValueError(reason) for reason in reasons])
     return {
         "infra/functions.json": _pretty(manifest.manifest(root, functions)),
+        "infra/gateway.json": _pretty(gateway.description(functions)),
         "infra/openapi.json": _pretty(openapi.document(root, functions)),
         "docs/endpoints.md": endpoints.page(root, functions),
         interface.PATH: interface.marked(promised, functions),

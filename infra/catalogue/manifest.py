@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.catalogue.gateway import is_public
 from shared.http.declaration import Function, Operation
 from shared.runtime.settings import SecretStr, Settings
 
@@ -59,6 +60,9 @@ def _entry(root: Path, function: Function) -> dict[str, Any]:
         "source": folder.as_posix(),
         "entry_point": "main",
         "path": function.path,
+        "public": is_public(function),
+        "streams": any(operation.streams for operation in function.operations),
+        "callers": sorted({operation.caller.value for operation in function.operations}),
         "operations": [_operation(operation) for operation in function.operations],
         "memory_mb": function.memory_mb,
         "cpu": function.cpu,

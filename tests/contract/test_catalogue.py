@@ -22,7 +22,7 @@ from shared.http.declaration import Caller, Function
 from shared.http.discovery import ROOT, discover
 from shared.runtime.visit import Rate
 
-DERIVED = ["infra/functions.json", "infra/openapi.json", "docs/endpoints.md", "docs/interface.md"]
+DERIVED = ["infra/functions.json", "infra/gateway.json", "infra/openapi.json", "docs/endpoints.md", "docs/interface.md"]
 
 
 @pytest.fixture(scope="module")
