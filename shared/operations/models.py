@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 PartStatus = Literal["ok", "degraded", "unavailable"]
 
@@ -36,6 +36,48 @@ class UsageItem(BaseModel):
     unit: Literal["seconds", "input_tokens", "output_tokens", "characters"]
     quantity: int
     cost_micros: int | None = None
+
+
+class UsageLine(BaseModel):
+    """What the ledger holds of one kind in one unit. `cost_micros` is what is known of the cost, null where nothing is;
+    `unpriced_events` is how many of the `events` it leaves out."""
+
+    kind: str
+    unit: str
+    quantity: int | float
+    events: int
+    cost_micros: int | None
+    unpriced_events: int
+
+
+class RequestLine(BaseModel):
+    """How many requests of one route were let in."""
+
+    route: str
+    count: int
+
+
+class UsageDay(BaseModel):
+    """A day of the person's own zone on which something happened. Nothing used costs 0; an unknown cost is null."""
+
+    day: date
+    cost_micros: int | None
+    unpriced_events: int
+    usage: list[UsageLine]
+    requests: list[RequestLine]
+
+
+class Usage(BaseModel):
+    """A range of days, both ends in it, newest first, and their totals: the sums of the ledger."""
+
+    from_: Annotated[date, Field(serialization_alias="from", validation_alias="from")]
+    to: date
+    timezone: str
+    cost_micros: int | None
+    unpriced_events: int
+    usage: list[UsageLine]
+    requests: list[RequestLine]
+    days: list[UsageDay]
 
 
 class OutboxEntry(BaseModel):
