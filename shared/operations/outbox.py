@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from shared.clients import mail
-from shared.operations import store
-from shared.operations.models import MailPayload, OutboxEntry
+from shared.operations import letters, store
+from shared.operations.models import MailPayload, OutboxEntry, WrittenMailPayload
 from shared.runtime import logs
 from shared.runtime.errors import OprinaError
 
 _BATCH = 50
+
+_MAIL: TypeAdapter[MailPayload | WrittenMailPayload] = TypeAdapter(MailPayload | WrittenMailPayload)
 
 
 async def deliver(entry_ids: Sequence[UUID]) -> None:
@@ -41,7 +43,7 @@ async def _send(entry: OutboxEntry) -> None:
     """Send one entry. Whatever is wrong with it stays its own: the others are sent all the same."""
     try:
         await _senders[entry.kind](entry)
-    except (mail.MailFailed, ValidationError, KeyError) as failure:
+    except (mail.MailFailed, letters.Unwritable, ValidationError, KeyError) as failure:
         logs.logger().warning("an entry of the outbox was not sent", extra={"kind": entry.kind, "try": entry.attempts})
         await store.settle_outbox(entry.id, error=type(failure).__name__)
     else:
@@ -49,8 +51,18 @@ async def _send(entry: OutboxEntry) -> None:
 
 
 async def _send_mail(entry: OutboxEntry) -> None:
-    letter = MailPayload.model_validate(entry.payload)
-    await mail.send(mail.Mail(message_id=f"{entry.id}@outbox.oprina", **letter.model_dump()))
+    payload = _MAIL.validate_python(entry.payload)
+    written = payload if isinstance(payload, WrittenMailPayload) else letters.write(payload.template, payload.values)
+    await mail.send(
+        mail.Mail(
+            message_id=f"{entry.id}@outbox.oprina",
+            to=payload.to,
+            subject=written.subject,
+            text=written.text,
+            html=written.html,
+            reply_to=payload.reply_to,
+        )
+    )
 
 
 _senders: dict[str, Callable[[OutboxEntry], Awaitable[None]]] = {"mail": _send_mail}

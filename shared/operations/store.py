@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Literal
 from uuid import UUID
@@ -88,3 +89,28 @@ async def end_call(
         p_body=body,
         p_fingerprint=fingerprint,
     )
+
+
+async def open_contact_case(
+    visit: Visit,
+    *,
+    case: dict[str, Any],
+    key_hash: str | None,
+    support: tuple[UUID, dict[str, Any]],
+    confirmation: tuple[UUID, dict[str, Any]],
+) -> int:
+    """Keep a contact case and its two mails, which get its number among their values. Returns the number."""
+    # With the server key: where the visit has a person, their token would not let mails be written.
+    data = await database.serve(
+        replace(visit, token=None),
+        "open_contact_case",
+        p_case=case,
+        p_user_id=visit.person_id and str(visit.person_id),
+        p_sign_in_id=visit.sign_in_id and str(visit.sign_in_id),
+        p_key_hash=key_hash,
+        p_support_id=str(support[0]),
+        p_support_mail=support[1],
+        p_confirmation_id=str(confirmation[0]),
+        p_confirmation=confirmation[1],
+    )
+    return int(data["case_id"])
