@@ -130,3 +130,5 @@ async def _visitor(request: Request) -> Visit:
 Anyone = Annotated[Visit, Depends(_anyone)]
 SignedIn = Annotated[Visit, Depends(_signed_in)]
 Visitor = Annotated[Visit, Depends(_visitor)]
+# Whether they administer is said by the database, when the service enters it.
+Administrator = SignedIn
