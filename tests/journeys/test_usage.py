@@ -74,8 +74,8 @@ async def test_the_sums_are_the_ledgers(backend: Backend, database: Database, ad
     lines = {line["kind"]: line for line in found["usage"]}
     assert lines["hearing"]["quantity"] == 7.5 * 9
     assert lines["speaking"]["quantity"] == sum(range(0, 25, 3))
-    days = [day["day"] for day in found["days"]]
-    assert days == sorted(days, reverse=True)
+    told = [day["day"] for day in found["days"]]
+    assert told == sorted(told, reverse=True)
 
 
 async def test_an_unknown_cost_is_null_and_never_free(backend: Backend, database: Database, ada: Person) -> None:
