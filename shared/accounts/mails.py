@@ -31,6 +31,11 @@ def already_registered(to: str) -> MailContent:
     return {"to": to, "template": "already_registered", "values": {"address": f"{_page()}/"}}
 
 
+def goodbye() -> dict[str, Any]:
+    """The last mail. The database fills in the address, which the function that asks for it does not know."""
+    return {"template": "goodbye", "values": {}}
+
+
 def _page() -> str:
     settings: PageSettings = load(PageSettings)
     return settings.page_url.rstrip("/")

@@ -15,6 +15,11 @@ from shared.runtime.errors import OprinaError
 
 _BATCH = 50
 
+
+class Undelivered(Exception):
+    """What an entry asks for is not done yet; it is tried again. The sentence holds nothing of anybody's."""
+
+
 _MAIL: TypeAdapter[MailPayload | WrittenMailPayload] = TypeAdapter(MailPayload | WrittenMailPayload)
 
 
@@ -43,7 +48,7 @@ async def _send(entry: OutboxEntry) -> None:
     """Send one entry. Whatever is wrong with it stays its own: the others are sent all the same."""
     try:
         await _senders[entry.kind](entry)
-    except (mail.MailFailed, letters.Unwritable, ValidationError, KeyError) as failure:
+    except (mail.MailFailed, letters.Unwritable, Undelivered, ValidationError, KeyError) as failure:
         logs.logger().warning("an entry of the outbox was not sent", extra={"kind": entry.kind, "try": entry.attempts})
         await store.settle_outbox(entry.id, error=type(failure).__name__)
     else:
@@ -63,6 +68,11 @@ async def _send_mail(entry: OutboxEntry) -> None:
             reply_to=payload.reply_to,
         )
     )
+
+
+def on_kind(kind: str, sender: Callable[[OutboxEntry], Awaitable[None]]) -> None:
+    """Say who sends entries of a kind. Rooms do so when they are imported, so whoever sweeps imports them."""
+    _senders[kind] = sender
 
 
 _senders: dict[str, Callable[[OutboxEntry], Awaitable[None]]] = {"mail": _send_mail}

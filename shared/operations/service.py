@@ -5,8 +5,11 @@ from __future__ import annotations
 from shared.operations import outbox, store
 
 _REAP_BATCH = 100
+_SEAL_BATCH = 24
 
+Undelivered = outbox.Undelivered
 deliver_outbox = outbox.deliver
+on_outbox = outbox.on_kind
 sweep_outbox = outbox.sweep
 
 
@@ -16,4 +19,13 @@ async def reap_turns() -> int:
     while closed == _REAP_BATCH:
         closed = await store.reap_turns(_REAP_BATCH)
         total += closed
+    return total
+
+
+async def seal_audit() -> int:
+    """Seal the hours of the audit log that are over. Returns how many."""
+    sealed = total = await store.seal_audit(_SEAL_BATCH)
+    while sealed == _SEAL_BATCH:
+        sealed = await store.seal_audit(_SEAL_BATCH)
+        total += sealed
     return total

@@ -114,3 +114,8 @@ async def open_contact_case(
         p_confirmation=confirmation[1],
     )
     return int(data["case_id"])
+
+
+async def seal_audit(limit: int) -> int:
+    answer: dict[str, Any] = await database.call("seal_audit", p_limit=limit)
+    return int(answer["sealed"])
