@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -28,7 +28,8 @@ create table if not exists mail (
     subject text not null,
     body_text text not null,
     body_html text,
-    received_at text not null
+    received_at text not null,
+    message_id text not null default ''
 );
 create index if not exists mail_recipient on mail (recipient, id);
 """
@@ -36,7 +37,10 @@ create index if not exists mail_recipient on mail (recipient, id);
 
 @dataclass(frozen=True)
 class Mail:
-    """One message as one of its recipients got it. `received_at` is RFC 3339, UTC; `html` is None without that part."""
+    """One message as one of its recipients got it. `received_at` is RFC 3339, UTC; `html` is None without that part.
+
+    A message that came twice is kept twice, with the same `message_id`.
+    """
 
     id: int
     to: str
@@ -45,11 +49,14 @@ class Mail:
     text: str
     html: str | None
     received_at: str
+    message_id: str
 
     def public(self) -> dict[str, Any]:
         """The form in which `GET /local/mail` answers."""
         shown = asdict(self)
-        return {name: shown[name] for name in ("to", "subject", "text", "html", "received_at", "sender", "id")}
+        return {
+            name: shown[name] for name in ("to", "subject", "text", "html", "received_at", "sender", "id", "message_id")
+        }
 
 
 class Mailbox:
@@ -61,14 +68,19 @@ class Mailbox:
         with closing(self._open()) as database, database:
             database.execute("pragma journal_mode = wal")
             database.executescript(_SCHEMA)
+            if "message_id" not in {row[1] for row in database.execute("pragma table_info(mail)")}:
+                # A mailbox of an earlier start keeps its messages. Another process may be at the same.
+                with suppress(sqlite3.OperationalError):
+                    database.execute("alter table mail add column message_id text not null default ''")
 
     def keep(self, recipients: list[str], sender: str, message: EmailMessage) -> None:
         text, html = _part(message, "plain"), _part(message, "html")
-        row = (sender, str(message.get("subject", "")), text or "", html, datetime.now(UTC).isoformat())
+        subject, message_id = str(message.get("subject", "")), str(message.get("message-id", ""))
+        row = (sender, subject, text or "", html, datetime.now(UTC).isoformat(), message_id)
         with closing(self._open()) as database, database:
             database.executemany(
-                "insert into mail (recipient, sender, subject, body_text, body_html, received_at)"
-                " values (?, ?, ?, ?, ?, ?)",
+                "insert into mail (recipient, sender, subject, body_text, body_html, received_at, message_id)"
+                " values (?, ?, ?, ?, ?, ?, ?)",
                 [(recipient, *row) for recipient in recipients],
             )
 
@@ -76,7 +88,7 @@ class Mailbox:
         """The newest messages first, of one recipient or of all."""
         with closing(self._open()) as database:
             rows = database.execute(
-                "select id, recipient, sender, subject, body_text, body_html, received_at from mail"
+                "select id, recipient, sender, subject, body_text, body_html, received_at, message_id from mail"
                 " where ?1 is null or recipient = ?1 order by id desc limit ?2",
                 (to, limit),
             ).fetchall()
@@ -85,7 +97,8 @@ class Mailbox:
     def message(self, mail_id: int) -> Mail | None:
         with closing(self._open()) as database:
             row = database.execute(
-                "select id, recipient, sender, subject, body_text, body_html, received_at from mail where id = ?",
+                "select id, recipient, sender, subject, body_text, body_html, received_at, message_id from mail"
+                " where id = ?",
                 (mail_id,),
             ).fetchone()
         return Mail(*row) if row else None

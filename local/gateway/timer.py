@@ -15,9 +15,15 @@ log = logging.getLogger("local.timer")
 
 def chores() -> Mapping[str, Chore]:
     """The housekeeping that must not wait for anybody's request."""
+    # The rooms that join the outbox with something of their own.
+    from shared.accounts import endings, erasure  # noqa: F401
     from shared.operations import service
 
-    return {"deliver-outbox": service.sweep_outbox, "reap": service.reap_turns}
+    return {
+        "deliver-outbox": service.sweep_outbox,
+        "reap": service.reap_turns,
+        "seal-audit": service.seal_audit,
+    }
 
 
 async def run_timer(chores: Mapping[str, Chore], every_seconds: float = SWEEP_EVERY_SECONDS) -> None:

@@ -9,6 +9,7 @@ from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, Places, url
 AGENT_RESOURCE = f"projects/{PROJECT}/locations/{REGION}/reasoningEngines/1"
 RECOGNIZER = f"projects/{PROJECT}/locations/{SPEECH_LOCATION}/recognizers/_"
 MAIL_FROM = "Oprina <no-reply@oprina.test>"
+SUPPORT_ADDRESS = "support@oprina.test"
 
 # Tells the gateway the ports of functions that have processes of their own: JSON, name to port.
 FUNCTION_PORTS = "FUNCTION_PORTS"
@@ -39,6 +40,7 @@ def addresses(places: Places) -> dict[str, str]:
         "SECRETS_ENDPOINT": url(places.secrets_port),
         "SMTP_URL": f"smtp://{HOST}:{places.smtp_port}",
         "MAIL_FROM": MAIL_FROM,
+        "SUPPORT_ADDRESS": SUPPORT_ADDRESS,
         "PAGE_URL": places.gateway_url,
     }
 

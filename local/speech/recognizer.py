@@ -45,6 +45,11 @@ class Recognizer:
         async for response in listen(self._ear, requests):
             yield response
 
+    async def ListRecognizers(self, request: Any) -> Any:  # noqa: N802 - named by the API
+        """None: only the implicit recognizer is here, and it is in no list."""
+        recognizer_location(f"{request.parent}/recognizers/_")
+        return types.ListRecognizersResponse()
+
     async def GetRecognizer(self, request: Any) -> Any:  # noqa: N802 - named by the API
         recognizer_location(request.name)
         return types.Recognizer(name=request.name, state=types.Recognizer.State.ACTIVE)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from shared.runtime.settings import Settings, load
 
@@ -15,40 +14,26 @@ class PageSettings(Settings):
 
 
 class MailContent(TypedDict):
-    """A mail as the outbox keeps it."""
+    """A mail as the outbox keeps it: the name of its template, and what goes into it when it is sent."""
 
     to: str
-    subject: str
-    text: str
-    html: str
+    template: str
+    values: dict[str, Any]
 
 
 def verification(to: str, token: str) -> MailContent:
     """The mail whose link proves that the address is theirs. The token stays behind the #, so no server logs it."""
-    return _mail(
-        to,
-        "Confirm your e-mail address",
-        [
-            "Welcome to Oprina.",
-            "Open this link within 24 hours to confirm your e-mail address and start talking.",
-        ],
-        ("Confirm my address", f"{_page()}/#verify={token}"),
-        "You did not ask for this? Then ignore this mail: without the link nothing happens.",
-    )
+    return {"to": to, "template": "verification", "values": {"address": f"{_page()}/#verify={token}"}}
 
 
 def already_registered(to: str) -> MailContent:
     """The mail for an address that somebody registers again."""
-    return _mail(
-        to,
-        "You already have an account",
-        [
-            "Somebody, probably you, tried to register at Oprina with this address.",
-            "You already have an account, so there is nothing to register: sign in with your password.",
-        ],
-        ("Sign in", f"{_page()}/"),
-        "It was not you? Then ignore this mail: nothing was changed.",
-    )
+    return {"to": to, "template": "already_registered", "values": {"address": f"{_page()}/"}}
+
+
+def goodbye() -> dict[str, Any]:
+    """The last mail. The database fills in the address, which the function that asks for it does not know."""
+    return {"template": "goodbye", "values": {}}
 
 
 def _page() -> str:
@@ -57,14 +42,7 @@ def _page() -> str:
 
 
 def _mail(to: str, subject: str, sentences: list[str], link: tuple[str, str], closing: str) -> MailContent:
+    """A letter without a template of its own: sentences, a link with its label, and a closing sentence."""
     label, address = link
-    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
-    return {
-        "to": to,
-        "subject": subject,
-        "text": "\n\n".join([*sentences, address, closing]) + "\n",
-        "html": (
-            '<!doctype html><html lang="en"><body style="font-family:sans-serif;line-height:1.5">'
-            f'{paragraphs}<p><a href="{escape(address)}">{escape(label)}</a></p><p>{escape(closing)}</p></body></html>'
-        ),
-    }
+    values = {"subject": subject, "sentences": sentences, "label": label, "address": address, "closing": closing}
+    return {"to": to, "template": "letter", "values": values}

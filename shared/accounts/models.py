@@ -85,6 +85,7 @@ WorkType = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1,
 Wishes = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), AfterValidator(_no_nul)
 ]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_no_nul)]
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_timezone)]
 # The shape of RFC 5646: language, then script, region, variants, each where it belongs.
 Language = Annotated[
@@ -202,3 +203,18 @@ class Device(BaseModel):
 
     user_agent: str | None = Field(default=None, max_length=USER_AGENT_MAX)
     address: str | None = None
+
+
+class Suspension(_Request):
+    """Why somebody is suspended. Only administrators read it."""
+
+    reason: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_no_nul)
+    ]
+
+
+class PersonStatus(BaseModel):
+    """How an account stands."""
+
+    id: UUID
+    status: Literal["active", "suspended", "deleted"]

@@ -8,6 +8,8 @@ from typing import Any
 
 import jwt
 
+from shared.runtime.errors import Unavailable
+
 _LIFESPAN_SECONDS = 300
 _TIMEOUT_SECONDS = 5
 
@@ -53,3 +55,18 @@ async def signing_key(url: str, token: str) -> Any:
         raise KeysUnavailable(str(error)) from error
     except jwt.PyJWKClientError as error:
         raise UnknownKey(str(error)) from error
+
+
+async def check(url: str) -> None:
+    """Fetch the keys afresh and read them.
+
+    Raises:
+        Unavailable: there are none to read (`keys_unavailable`).
+    """
+    # Whoever only checks tokens fetches by the library.
+    from shared.clients import public_objects
+
+    try:
+        jwt.PyJWKSet.from_json((await public_objects.fetch(url, fresh=True)).decode())
+    except (public_objects.ObjectUnavailable, jwt.PyJWTError, ValueError) as error:
+        raise Unavailable("The public keys cannot be read.", code="keys_unavailable") from error

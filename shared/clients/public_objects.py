@@ -23,9 +23,9 @@ class _Objects:
         self._pool = httpx.AsyncClient(timeout=_TIMEOUT)
         self._kept: dict[str, tuple[float, bytes]] = {}
 
-    async def get(self, url: str) -> bytes:
+    async def get(self, url: str, *, fresh: bool) -> bytes:
         kept = self._kept.get(url)
-        if kept is not None and clock.monotonic_ms() - kept[0] < _LIFESPAN_MS:
+        if not fresh and kept is not None and clock.monotonic_ms() - kept[0] < _LIFESPAN_MS:
             return kept[1]
         content = await self._fetch(url)
         self._kept[url] = (clock.monotonic_ms(), content)
@@ -45,8 +45,8 @@ class _Objects:
 _objects: WeakKeyDictionary[asyncio.AbstractEventLoop, _Objects] = WeakKeyDictionary()
 
 
-async def fetch(url: str) -> bytes:
-    """The object's bytes, at most a minute old.
+async def fetch(url: str, *, fresh: bool = False) -> bytes:
+    """The object's bytes, at most a minute old; `fresh`, from its address now.
 
     Raises:
         ObjectUnavailable: it could not be fetched.
@@ -54,4 +54,4 @@ async def fetch(url: str) -> bytes:
     loop = asyncio.get_running_loop()
     if loop not in _objects:
         _objects[loop] = _Objects()
-    return await _objects[loop].get(url)
+    return await _objects[loop].get(url, fresh=fresh)

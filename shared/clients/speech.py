@@ -12,6 +12,7 @@ from google.cloud.speech_v2 import SpeechAsyncClient
 from google.cloud.speech_v2.services.speech.transports import SpeechGrpcAsyncIOTransport
 from google.cloud.speech_v2.types import (
     AutoDetectDecodingConfig,
+    ListRecognizersRequest,
     RecognitionConfig,
     RecognitionFeatures,
     RecognizeRequest,
@@ -23,6 +24,7 @@ from shared.runtime.errors import OprinaError, Unavailable, Unprocessable, Upstr
 from shared.runtime.settings import Settings, load
 
 _TIMEOUT_SECONDS = 20.0
+_CHECK_TIMEOUT_SECONDS = 3.0
 # The library leaves recognition without a retry. Hearing changes nothing, so a dropped connection is tried again.
 _RETRY = AsyncRetry(if_exception_type(google_errors.ServiceUnavailable), initial=0.1, maximum=0.5, timeout=3.0)
 
@@ -90,6 +92,20 @@ async def recognize(audio: bytes, language: str, *, words: bool = False) -> Hear
         raise _translated(error) from error
     except google_errors.RetryError as error:
         raise Unavailable("Speech cannot be heard just now. Try again.", code="hearing_unavailable") from error
+
+
+async def check() -> None:
+    """Ask for the project's own recognizers, which costs nothing.
+
+    Raises:
+        OprinaError: it is away, or refuses us.
+    """
+    location = load(SpeechSettings).speech_recognizer.partition("/recognizers/")[0]
+    request = ListRecognizersRequest(parent=location, page_size=1)
+    try:
+        await _client().list_recognizers(request=request, timeout=_CHECK_TIMEOUT_SECONDS, retry=None)
+    except google_errors.GoogleAPICallError as error:
+        raise _translated(error) from error
 
 
 def _heard(response: RecognizeResponse) -> Heard:

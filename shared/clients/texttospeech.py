@@ -36,6 +36,7 @@ INPUT_IDLE_SECONDS = 5.0
 _UNARY_TIMEOUT_SECONDS = 20.0
 _STREAM_TIMEOUT_SECONDS = 120.0
 _LIST_TIMEOUT_SECONDS = 10.0
+_CHECK_TIMEOUT_SECONDS = 3.0
 
 Encoding = Literal["pcm", "ogg_opus", "mp3", "wav"]
 _ENCODINGS = {
@@ -136,6 +137,18 @@ async def list_voices() -> list[ProviderVoice]:
         ProviderVoice(voice.name, tuple(voice.language_codes), voice.ssml_gender.name.lower())
         for voice in answer.voices
     ]
+
+
+async def check() -> None:
+    """Ask for the voices of one language.
+
+    Raises:
+        OprinaError: it is away, or refuses us.
+    """
+    try:
+        await _client().list_voices(language_code="en-US", timeout=_CHECK_TIMEOUT_SECONDS, retry=None)
+    except google_errors.GoogleAPICallError as error:
+        raise _translated(error) from error
 
 
 def language_of(voice: str) -> str:

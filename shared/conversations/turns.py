@@ -23,7 +23,7 @@ from shared.conversations.turn_run import TurnEvent, TurnRun
 from shared.operations.rules import total_cost_micros
 from shared.runtime import clock, ids, logs
 from shared.runtime.crypto import digest
-from shared.runtime.errors import Conflict, OprinaError, Unavailable, Unprocessable, UpstreamFailed
+from shared.runtime.errors import Conflict, OprinaError, Unavailable, UpstreamFailed
 from shared.runtime.problem import problem_document
 from shared.runtime.visit import Replay, Visit
 from shared.voice import service as voice
@@ -227,7 +227,8 @@ async def begin(
         try:
             run = await opening
         except Replay as replay:
-            _compare(replay, await reading)
+            # Of a lost turn nobody knows what its content was.
+            replay.compare((await reading).fingerprint)
             raise
         run.progress.started_ms = began
         question = await _readable(visit, run, reading)
@@ -255,15 +256,6 @@ async def _opened(
     if options.speak:
         await run.choose_manner(options)
     return run
-
-
-def _compare(replay: Replay, question: Question) -> None:
-    """Only the same content gets the first answer again; of a lost turn nobody knows what its content was."""
-    if replay.fingerprint is not None and replay.fingerprint != question.fingerprint:
-        raise Unprocessable(
-            "This Idempotency-Key was used for something else. Use a fresh one for each new turn.",
-            code="idempotency_key_reused",
-        ) from None
 
 
 async def _readable(visit: Visit, run: TurnRun, reading: asyncio.Future[Question]) -> Question:

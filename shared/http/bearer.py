@@ -103,20 +103,32 @@ async def _take_fingerprint(request: Request, visit: Visit) -> None:
 async def _anyone(request: Request) -> Visit:
     exchange = exchange_of(request)
     _take_key(request, exchange)
+    if exchange.visit.key is not None:
+        await _take_fingerprint(request, exchange.visit)
     return exchange.visit
 
 
-async def _signed_in(request: Request) -> Visit:
-    exchange = exchange_of(request)
+async def _take_person(request: Request, exchange: Exchange) -> None:
     visit = exchange.visit
     visit.token = _token(request)
     needed_seconds = exchange.operation.token_seconds if exchange.operation else 0
     visit.person_id, visit.sign_in_id = await _verified(visit.token, needed_seconds)
-    _take_key(request, exchange)
-    if visit.key is not None:
-        await _take_fingerprint(request, visit)
-    return visit
 
 
+async def _signed_in(request: Request) -> Visit:
+    await _take_person(request, exchange_of(request))
+    return await _anyone(request)
+
+
+async def _visitor(request: Request) -> Visit:
+    if "authorization" in request.headers or "x-forwarded-authorization" in request.headers:
+        await _take_person(request, exchange_of(request))
+    return await _anyone(request)
+
+
+# Whoever calls; a person who is signed in; whoever calls, and who it is where a token, which must be good, comes along.
 Anyone = Annotated[Visit, Depends(_anyone)]
 SignedIn = Annotated[Visit, Depends(_signed_in)]
+Visitor = Annotated[Visit, Depends(_visitor)]
+# Whether they administer is said by the database, when the service enters it.
+Administrator = SignedIn

@@ -1,4 +1,5 @@
-"""Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+"""Answers that come piece by piece: bytes, and server-sent events
+(https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
 from __future__ import annotations
 
@@ -31,28 +32,24 @@ class Event:
         return ("\n".join(lines) + "\n\n").encode()
 
 
-class EventStream(Response):
-    """Streams events as they come, with a comment line whenever nothing came for 15 s.
+class ByteStream(Response):
+    """Streams bytes as they come.
 
-    When the client goes away, `on_disconnect` is awaited before the exchange ends: work that must still be finished
-    belongs there, since the platform may take the processor away afterwards.
+    When the client goes away, the source is closed, and waited for, before the exchange ends: what it still has to
+    write down then is written, since the platform may take the processor away afterwards.
     """
-
-    media_type = "text/event-stream"
 
     def __init__(
         self,
-        events: AsyncIterator[Event],
-        on_disconnect: Callable[[], Awaitable[None]] | None = None,
+        pieces: AsyncIterator[bytes],
+        status_code: int = 200,
         *,
+        media_type: str | None = None,
         headers: Mapping[str, str] | None = None,
-        keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
     ) -> None:
-        super().__init__(headers={"X-Accel-Buffering": "no", **(headers or {})})
+        super().__init__(None, status_code, {"X-Accel-Buffering": "no", **(headers or {})}, media_type)
         del self.headers["content-length"]
-        self._events = events
-        self._on_disconnect = on_disconnect
-        self._keep_alive_seconds = keep_alive_seconds
+        self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -65,44 +62,81 @@ class EventStream(Response):
             gone.cancel()
         if finished:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        elif self._on_disconnect is not None:
-            await self._on_disconnect()
+        else:
+            await self._left()
 
     async def _pump(self, send: Send, gone: asyncio.Task[None]) -> bool:
-        """Send events until they end (True) or the client is gone (False)."""
-        waiting: asyncio.Task[Event] | None = None
+        """Send pieces until they end (True) or the client is gone (False)."""
+        waiting: asyncio.Task[bytes] | None = None
         try:
             while True:
-                waiting = waiting or asyncio.create_task(_next(self._events))
-                await asyncio.wait(
-                    {waiting, gone}, timeout=self._keep_alive_seconds, return_when=asyncio.FIRST_COMPLETED
-                )
+                waiting = waiting or asyncio.create_task(_next(self._pieces))
+                await asyncio.wait({waiting, gone}, timeout=self._silence_seconds, return_when=asyncio.FIRST_COMPLETED)
                 if gone.done():
                     return False
                 if not waiting.done():
                     await _send_piece(send, _KEEP_ALIVE)
                     continue
                 try:
-                    event = waiting.result()
+                    piece = waiting.result()
                 except StopAsyncIteration:
                     return True
                 waiting = None
-                await _send_piece(send, event.encode())
+                await _send_piece(send, piece)
         finally:
-            await _end(waiting, self._events)
+            await _end(waiting, self._pieces)
+
+    # Only a form that has a way to say nothing may break a silence.
+    _silence_seconds: float | None = None
+
+    async def _left(self) -> None:
+        """The client is gone, and the source is closed."""
 
 
-async def _next(events: AsyncIterator[Event]) -> Event:
-    return await anext(events)
+class EventStream(ByteStream):
+    """Streams events as they come, with a comment line whenever nothing came for 15 s.
+
+    When the client goes away, `on_disconnect` is awaited before the exchange ends: work that must still be finished
+    belongs there, since the platform may take the processor away afterwards.
+    """
+
+    def __init__(
+        self,
+        events: AsyncIterator[Event],
+        on_disconnect: Callable[[], Awaitable[None]] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
+    ) -> None:
+        super().__init__(_encoded(events), media_type="text/event-stream", headers=headers)
+        self._on_disconnect = on_disconnect
+        self._silence_seconds = keep_alive_seconds
+
+    async def _left(self) -> None:
+        if self._on_disconnect is not None:
+            await self._on_disconnect()
 
 
-async def _end(waiting: asyncio.Task[Event] | None, events: AsyncIterator[Event]) -> None:
-    """Let the source of the events clean up before the exchange goes on: afterwards nobody may wait for it."""
+async def _encoded(events: AsyncIterator[Event]) -> AsyncGenerator[bytes]:
+    try:
+        async for event in events:
+            yield event.encode()
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes:
+    return await anext(pieces)
+
+
+async def _end(waiting: asyncio.Task[bytes] | None, pieces: AsyncIterator[bytes]) -> None:
+    """Let the source clean up before the exchange goes on: afterwards nobody may wait for it."""
     if waiting is not None:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    if isinstance(events, AsyncGenerator):
-        await events.aclose()
+    if isinstance(pieces, AsyncGenerator):
+        await pieces.aclose()
 
 
 async def _send_piece(send: Send, body: bytes) -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from shared.clients import mail
-from shared.operations import store
-from shared.operations.models import MailPayload, OutboxEntry
+from shared.operations import letters, store
+from shared.operations.models import MailPayload, OutboxEntry, WrittenMailPayload
 from shared.runtime import logs
 from shared.runtime.errors import OprinaError
 
 _BATCH = 50
+
+
+class Undelivered(Exception):
+    """What an entry asks for is not done yet; it is tried again. The sentence holds nothing of anybody's."""
+
+
+_MAIL: TypeAdapter[MailPayload | WrittenMailPayload] = TypeAdapter(MailPayload | WrittenMailPayload)
 
 
 async def deliver(entry_ids: Sequence[UUID]) -> None:
@@ -41,7 +48,7 @@ async def _send(entry: OutboxEntry) -> None:
     """Send one entry. Whatever is wrong with it stays its own: the others are sent all the same."""
     try:
         await _senders[entry.kind](entry)
-    except (mail.MailFailed, ValidationError, KeyError) as failure:
+    except (mail.MailFailed, letters.Unwritable, Undelivered, ValidationError, KeyError) as failure:
         logs.logger().warning("an entry of the outbox was not sent", extra={"kind": entry.kind, "try": entry.attempts})
         await store.settle_outbox(entry.id, error=type(failure).__name__)
     else:
@@ -49,8 +56,23 @@ async def _send(entry: OutboxEntry) -> None:
 
 
 async def _send_mail(entry: OutboxEntry) -> None:
-    letter = MailPayload.model_validate(entry.payload)
-    await mail.send(mail.Mail(message_id=f"{entry.id}@outbox.oprina", **letter.model_dump()))
+    payload = _MAIL.validate_python(entry.payload)
+    written = payload if isinstance(payload, WrittenMailPayload) else letters.write(payload.template, payload.values)
+    await mail.send(
+        mail.Mail(
+            message_id=f"{entry.id}@outbox.oprina",
+            to=payload.to,
+            subject=written.subject,
+            text=written.text,
+            html=written.html,
+            reply_to=payload.reply_to,
+        )
+    )
+
+
+def on_kind(kind: str, sender: Callable[[OutboxEntry], Awaitable[None]]) -> None:
+    """Say who sends entries of a kind. Rooms do so when they are imported, so whoever sweeps imports them."""
+    _senders[kind] = sender
 
 
 _senders: dict[str, Callable[[OutboxEntry], Awaitable[None]]] = {"mail": _send_mail}

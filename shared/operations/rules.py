@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Final
 
-from shared.operations.models import PartStatus, UsageItem
+from shared.operations.models import PartStatus, UsageItem, UsageLine
 
 _ORDER: Final[tuple[PartStatus, ...]] = ("ok", "degraded", "unavailable")
 
@@ -31,6 +31,16 @@ def total_cost_micros(items: Iterable[UsageItem]) -> int | None:
     """The sum of the known costs; None when none is known, so that unknown never reads as free."""
     known = [item.cost_micros for item in items if item.cost_micros is not None]
     return sum(known) if known else None
+
+
+def cost_of(lines: Sequence[UsageLine]) -> tuple[int | None, int]:
+    """The known cost of lines of the ledger in micro-dollars, and how many events it leaves out.
+
+    Nothing used costs 0; None means that something was used and none of it has a known price.
+    """
+    known = [line.cost_micros for line in lines if line.cost_micros is not None]
+    unpriced = sum(line.unpriced_events for line in lines)
+    return (sum(known) if known or not lines else None), unpriced
 
 
 def worst(statuses: Iterable[PartStatus]) -> PartStatus:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from shared.operations import outbox, store
 
-from shared.clients import agent_runtime
-from shared.operations import outbox, rules, store
-from shared.operations.models import Health, PartHealth
-from shared.runtime import clock
-from shared.runtime.errors import OprinaError
-
-_PART_TIMEOUT_SECONDS = 3.0
 _REAP_BATCH = 100
+_SEAL_BATCH = 24
 
+Undelivered = outbox.Undelivered
 deliver_outbox = outbox.deliver
+on_outbox = outbox.on_kind
 sweep_outbox = outbox.sweep
 
 
@@ -27,20 +22,10 @@ async def reap_turns() -> int:
     return total
 
 
-async def health() -> Health:
-    """Ask every dependency, at the same time, how it is."""
-    database, agent = await asyncio.gather(_part(store.ping), _part(agent_runtime.check))
-    parts = {"database": database, "agent": agent}
-    return Health(status=rules.worst(part.status for part in parts.values()), time=clock.now(), parts=parts)
-
-
-async def _part(check: Callable[[], Awaitable[None]]) -> PartHealth:
-    started = clock.monotonic_ms()
-    try:
-        async with asyncio.timeout(_PART_TIMEOUT_SECONDS):
-            await check()
-    except OprinaError as error:
-        return PartHealth(status="unavailable", detail=error.detail)
-    except TimeoutError:
-        return PartHealth(status="unavailable", detail="It did not answer in time.")
-    return PartHealth(status="ok", latency_ms=round(clock.monotonic_ms() - started, 1))
+async def seal_audit() -> int:
+    """Seal the hours of the audit log that are over. Returns how many."""
+    sealed = total = await store.seal_audit(_SEAL_BATCH)
+    while sealed == _SEAL_BATCH:
+        sealed = await store.seal_audit(_SEAL_BATCH)
+        total += sealed
+    return total

@@ -1,8 +1,10 @@
-"""What the operations room keeps: the outbox and the inbox, in PostgreSQL."""
+"""What the operations room keeps: the ledger, the outbox and the inbox, in PostgreSQL."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
@@ -53,3 +55,67 @@ async def enter(visit: Visit) -> None:
 async def record_usage(visit: Visit, items: Sequence[UsageItem]) -> None:
     rows = [{**item.model_dump(mode="json"), "turn_id": None, "route": visit.route} for item in items]
     await database.call("record_usage", token=visit.token, p_items=rows)
+
+
+async def get_usage(visit: Visit, first: date | None, last: date | None) -> dict[str, Any]:
+    """What was used and asked for, by day, as the database answers: without the sums of costs."""
+    data: dict[str, Any] = await database.serve(
+        visit, "get_usage", p_from=first and first.isoformat(), p_to=last and last.isoformat()
+    )
+    return data
+
+
+async def begin_call(visit: Visit, call_id: UUID, lease_seconds: int) -> None:
+    await database.serve(visit, "begin_call", p_call_id=str(call_id), p_lease_seconds=lease_seconds)
+
+
+async def end_call(
+    visit: Visit,
+    call_id: UUID,
+    items: Sequence[UsageItem],
+    *,
+    status: int | None = None,
+    body: Any = None,
+    fingerprint: str | None = None,
+) -> None:
+    """Book what a call used and settle its key, at once; without a status the key may be used again."""
+    await database.call(
+        "end_call",
+        token=visit.token,
+        p_entry=visit.as_parameter(),
+        p_call_id=str(call_id),
+        p_items=[{**item.model_dump(mode="json"), "turn_id": None, "route": visit.route} for item in items],
+        p_status=status,
+        p_body=body,
+        p_fingerprint=fingerprint,
+    )
+
+
+async def open_contact_case(
+    visit: Visit,
+    *,
+    case: dict[str, Any],
+    key_hash: str | None,
+    support: tuple[UUID, dict[str, Any]],
+    confirmation: tuple[UUID, dict[str, Any]],
+) -> int:
+    """Keep a contact case and its two mails, which get its number among their values. Returns the number."""
+    # With the server key: where the visit has a person, their token would not let mails be written.
+    data = await database.serve(
+        replace(visit, token=None),
+        "open_contact_case",
+        p_case=case,
+        p_user_id=visit.person_id and str(visit.person_id),
+        p_sign_in_id=visit.sign_in_id and str(visit.sign_in_id),
+        p_key_hash=key_hash,
+        p_support_id=str(support[0]),
+        p_support_mail=support[1],
+        p_confirmation_id=str(confirmation[0]),
+        p_confirmation=confirmation[1],
+    )
+    return int(data["case_id"])
+
+
+async def seal_audit(limit: int) -> int:
+    answer: dict[str, Any] = await database.call("seal_audit", p_limit=limit)
+    return int(answer["sealed"])

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from shared.runtime.errors import Unprocessable
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -98,3 +100,15 @@ class Replay(Exception):
         self.status = status
         self.body = body
         self.fingerprint = fingerprint
+
+    def compare(self, fingerprint: str) -> None:
+        """Refuse the first answer to another payload, where what the first one was is known.
+
+        Raises:
+            Unprocessable: `idempotency_key_reused`.
+        """
+        if self.fingerprint is not None and self.fingerprint != fingerprint:
+            raise Unprocessable(
+                "This Idempotency-Key was used for something else. Use a fresh one for each new request.",
+                code="idempotency_key_reused",
+            ) from None

@@ -63,6 +63,14 @@ class SpeechRequest(BaseModel):
     audio_format: AudioFormat = "ogg_opus"
 
 
+class SpokenBefore(BaseModel):
+    """What the key of a text that was spoken gives again: everything but the audio, which is not kept."""
+
+    audio: None = None
+    mime: str
+    characters: int
+
+
 class Voice(BaseModel):
     """A voice that can speak a turn."""
 

@@ -11,15 +11,18 @@ from shared.operations import ledger
 from shared.operations.models import UsageItem
 from shared.operations.rules import cost_micros
 from shared.runtime import ids
-from shared.runtime.errors import Unprocessable
+from shared.runtime.crypto import digest
+from shared.runtime.errors import OprinaError, Unprocessable
 from shared.runtime.settings import load
-from shared.runtime.visit import Visit
+from shared.runtime.visit import Replay, Visit
 from shared.voice import audio, rules, voices
 from shared.voice.models import (
+    MIME_TYPES,
     AudioFormat,
     Clip,
     Manner,
     SpeechRequest,
+    SpokenBefore,
     Transcript,
     Transcription,
     TranscriptWord,
@@ -30,6 +33,9 @@ from shared.voice.speaking import Speech as Speech
 
 read_clip = audio.read_clip
 as_file = audio.as_file
+
+# As long as the functions that serve these calls may run.
+_CALL_SECONDS = 120
 
 SPEAKING_PROVIDER = "google-texttospeech/chirp3-hd"
 
@@ -112,25 +118,54 @@ def speaking_usage(characters: int) -> UsageItem:
     )
 
 
-async def transcribe(visit: Visit, upload: Awaitable[Clip], language: str | None, *, words: bool) -> Transcription:
-    """`POST /v1/voice/transcriptions`: the call is admitted while the upload is read."""
-    admitted = asyncio.create_task(ledger.admit(visit))
+async def _heard_once(call: ledger.Call, clip: Clip, language: str, *, words: bool, fingerprint: str) -> Transcription:
     try:
-        chosen = hearing_language(language)
-        clip = await upload
-        await admitted
-    except BaseException:
-        admitted.cancel()
+        transcription, usage = await _recognize(clip, language, words=words)
+    except OprinaError as error:
+        await call.refused(error, fingerprint)
         raise
-    transcription, usage = await _recognize(clip, chosen, words=words)
-    await ledger.record(visit, [usage])
+    await call.answered([usage], 200, transcription.model_dump(mode="json"), fingerprint)
     return transcription
+
+
+async def transcribe(visit: Visit, upload: Awaitable[Clip], language: str | None, *, words: bool) -> Transcription:
+    """`POST /v1/voice/transcriptions`: the call is admitted while the upload is read.
+
+    Raises:
+        Replay: the key's call has ended, and heard the same recording.
+        OprinaError: refused, unreadable, or the provider failed.
+    """
+    # What the call is about is known when all of it is here.
+    asked, visit.fingerprint = visit.fingerprint or "", None
+    chosen = hearing_language(language)
+    call = ledger.Call(visit)
+    beginning = asyncio.ensure_future(call.begin(_CALL_SECONDS))
+    try:
+        clip = await upload
+    except BaseException:
+        if await _has_begun(beginning):
+            await call.given_up([])
+        raise
+    fingerprint = digest(asked + digest(clip.data))
+    try:
+        await beginning
+    except Replay as replay:
+        replay.compare(fingerprint)
+        raise
+    return await _heard_once(call, clip, chosen, words=words, fingerprint=fingerprint)
+
+
+async def _has_begun(beginning: asyncio.Future[None]) -> bool:
+    """Whether there is a claim to give up. What was sent to the database is done there, whoever waits for it."""
+    (outcome,) = await asyncio.gather(beginning, return_exceptions=True)
+    return outcome is None
 
 
 async def speak(visit: Visit, request: SpeechRequest) -> tuple[Manner, AsyncIterator[bytes]]:
     """`POST /v1/voice/speech`: the audio as it is made. The first bytes are there before this returns.
 
     Raises:
+        Replay: the key's text was spoken before; its audio is not kept.
         Unprocessable: the text is longer than 5,000 bytes (`text_too_long`), or the voice is unknown.
         OprinaError: the provider failed before it made a sound.
     """
@@ -140,21 +175,33 @@ async def speak(visit: Visit, request: SpeechRequest) -> tuple[Manner, AsyncIter
             code="text_too_long",
         )
     manner = await manner_for(request.voice, request.language, request.audio_format, request.speaking_rate)
-    await ledger.admit(visit)
+    call = ledger.Call(visit)
+    await call.begin(_CALL_SECONDS)
     spoken = Speech(manner)
     spoken.say(request.text)
     spoken.finish()
     pieces = spoken.pieces()
-    first = await anext(pieces)
+    try:
+        first = await anext(pieces)
+    except OprinaError as error:
+        await call.refused(error, visit.fingerprint)
+        raise
 
     async def rest() -> AsyncIterator[bytes]:
+        whole = False
         try:
             async with aclosing(pieces):
                 yield first.data
                 async for piece in pieces:
                     yield piece.data
+            whole = True
         finally:
             # Before the last byte leaves: the platform may take the processor away after it.
-            await ledger.record(visit, [speaking_usage(spoken.characters or len(request.text))])
+            used = speaking_usage(spoken.characters or len(request.text))
+            if whole:
+                again = SpokenBefore(mime=MIME_TYPES[manner.audio_format], characters=used.quantity)
+                await call.answered([used], 200, again.model_dump(mode="json"))
+            else:
+                await call.given_up([used])
 
     return manner, rest()

@@ -288,9 +288,16 @@ async def test_the_empty_clip_is_refused(scripted: Speech) -> None:
         await heard(scripted.hearing, b"")
 
 
+async def test_the_implicit_recognizer_is_in_no_list_of_its_location(scripted: Speech) -> None:
+    pager = await scripted.hearing.list_recognizers(parent="projects/oprina-local/locations/us", timeout=SECONDS)
+    assert [recognizer async for recognizer in pager] == []
+    with pytest.raises(exceptions.InvalidArgument):
+        await scripted.hearing.list_recognizers(parent="oprina-local", timeout=SECONDS)
+
+
 async def test_a_method_that_is_not_served_is_named(scripted: Speech) -> None:
-    with pytest.raises(exceptions.MethodNotImplemented, match="does not implement ListRecognizers of"):
-        await scripted.hearing.list_recognizers(parent="projects/oprina-local/locations/us", timeout=SECONDS)
+    with pytest.raises(exceptions.MethodNotImplemented, match="does not implement ListPhraseSets of"):
+        await scripted.hearing.list_phrase_sets(parent="projects/oprina-local/locations/us", timeout=SECONDS)
     with pytest.raises(exceptions.MethodNotImplemented, match="does not implement BatchRecognize"):
         await scripted.hearing.batch_recognize(recognizer=RECOGNIZER, timeout=SECONDS)
 

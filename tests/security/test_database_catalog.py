@@ -42,16 +42,21 @@ where n.nspname = %s and has_function_privilege(%s, p.oid, 'execute')
 SERVER_FUNCTIONS = {
     "register_person", "resend_verification", "verify_email", "find_credentials", "open_sign_in", "rotate_refresh",
     "take_outbox", "settle_outbox", "take_delivery", "settle_delivery", "reap_turns", "purge", "ping",
-    "set_administrator",
+    "set_administrator", "suspend_address", "restore_address", "delete_address", "erase_rows", "erase_limits",
+    "erase_mails", "erase_person", "waiting_erasures", "export_rows", "export_audit", "seal_audit",
+    "open_contact_case", "purge_contact_cases",
 }  # fmt: skip
 PERSON_FUNCTIONS = {
     "enter_only", "settle_entry", "record_usage", "end_sign_in", "get_me", "update_me", "create_session",
     "list_sessions", "get_session", "update_session", "delete_session", "end_session", "session_opening",
-    "retitle_session", "list_messages", "open_turn", "close_turn", "get_turn", "interrupt_turn",
+    "retitle_session", "list_messages", "suspend_person",
+    "restore_person", "delete_me", "open_turn", "close_turn", "get_turn", "interrupt_turn",
+    "get_usage", "begin_call", "end_call",
 }  # fmt: skip
 TABLES = {
     "users", "sign_ins", "refresh_tokens", "one_time_tokens", "sessions", "messages", "turns", "idempotency_keys",
-    "rate_limits", "fleet_uses", "usage_events", "outbox", "inbox", "audit_log",
+    "rate_limits", "fleet_uses", "usage_events", "outbox", "inbox", "audit_log", "audit_seals",
+    "request_tallies", "request_counts", "contact_cases",
 }  # fmt: skip
 
 
@@ -145,7 +150,9 @@ def test_only_authenticated_reads_tables_and_nobody_writes_them(db: Database) ->
     assert set(db.rows(TABLE_GRANTS)) == {("authenticated", "usage_events", "SELECT")}
     columns = db.rows(COLUMN_GRANTS)
     assert {kind for _, _, kind in columns} == {"SELECT"}
-    assert {table for table, _, _ in columns} == {"users", "sign_ins", "sessions", "messages", "turns", "usage_events"}
+    assert {table for table, _, _ in columns} == {
+        "users", "sign_ins", "sessions", "messages", "turns", "usage_events", "request_tallies", "request_counts",
+    }  # fmt: skip
 
 
 def test_authenticated_may_read_no_column_that_holds_a_hash(db: Database) -> None:

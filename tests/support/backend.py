@@ -36,6 +36,7 @@ from tests.support.gateway import free_socket, served
 
 PASSWORD = "speak-with-oprina"
 PAGE_URL = "http://page.oprina.test"
+SUPPORT_ADDRESS = "support@oprina.test"
 
 
 @functools.cache
@@ -207,6 +208,7 @@ async def open_backend(
             "JWKS_URL": f"{public_url}/.well-known/jwks.json",
             "SMTP_URL": smtp_url,
             "MAIL_FROM": "Oprina <hello@oprina.test>",
+            "SUPPORT_ADDRESS": SUPPORT_ADDRESS,
             "PAGE_URL": PAGE_URL,
             "ALLOWED_ORIGINS": PAGE_URL,
             "TRUSTED_HOPS": "1",

@@ -1,10 +1,11 @@
-"""GET PATCH /v1/users/me: the person's own profile."""
+"""GET PATCH DELETE /v1/users/me: the person's own profile, and the end of the account."""
 
 from __future__ import annotations
 
 from shared.accounts import service
 from shared.accounts.models import Profile, ProfileChanges
-from shared.clients.database import DatabaseSettings
+from shared.clients.database import DatabaseSettings, ServerSettings
+from shared.clients.mail import MailSettings
 from shared.http.bearer import SignedIn
 from shared.http.declaration import KIB, Caller, Function
 from shared.runtime.visit import Rate
@@ -12,8 +13,17 @@ from shared.runtime.visit import Rate
 function = Function(
     name="accounts-me",
     path="/v1/users/me",
-    settings=(DatabaseSettings,),
-    secrets=("BACKEND_KEY",),
+    settings=(DatabaseSettings, ServerSettings, MailSettings),
+    server_calls=(
+        "take_outbox",
+        "settle_outbox",
+        "erase_rows",
+        "erase_limits",
+        "erase_mails",
+        "erase_person",
+    ),
+    secrets=("BACKEND_KEY", "SMTP_URL", "SUPABASE_SECRET_KEY"),
+    timeout_seconds=60,
 )
 
 
@@ -30,6 +40,14 @@ async def me(person: SignedIn) -> Profile:
 )
 async def update_me(person: SignedIn, body: ProfileChanges) -> Profile:
     return await service.update_me(person, body)
+
+
+@function.delete("Delete the account, for good", caller=Caller.PERSON, rate=Rate(10, burst=5), status_code=204)
+async def delete_me(person: SignedIn) -> None:
+    # What the profile is asked for all the time need not load what erases.
+    from shared.accounts import deletion
+
+    await deletion.delete_me(person)
 
 
 main = function.entry_point()

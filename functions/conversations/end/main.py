@@ -19,7 +19,9 @@ function = Function(
 )
 
 
-@function.post("End a session", caller=Caller.PERSON, rate=Rate(60, burst=20), max_body_bytes=8 * KIB)
+@function.post(
+    "End a session", caller=Caller.PERSON, idempotency="accepted", rate=Rate(60, burst=20), max_body_bytes=8 * KIB
+)
 async def end_session(person: SignedIn, session_id: UUID) -> Session:
     return await service.end_session(person, session_id)
 

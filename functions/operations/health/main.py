@@ -7,7 +7,7 @@ from fastapi import Response
 from shared.clients.agent_runtime import AgentSettings
 from shared.clients.database import DatabaseSettings, ServerSettings
 from shared.http.declaration import Caller, Function
-from shared.operations import service
+from shared.operations import health as dependencies
 from shared.operations.models import Health
 
 function = Function(
@@ -26,7 +26,7 @@ function = Function(
     responses={503: {"model": Health, "description": "It cannot: the part that is away says why."}},
 )
 async def health(response: Response) -> Health:
-    found = await service.health()
+    found = await dependencies.health()
     if found.parts["database"].status != "ok":
         response.status_code = 503
     return found

@@ -38,6 +38,7 @@ _AUDIO = {"schema": {"type": "string", "format": "binary"}}
 @function.post(
     "Hear a clip",
     caller=Caller.PERSON,
+    idempotency="accepted",
     max_body_bytes=MAX_CLIP_BYTES + FORM_OVERHEAD_BYTES,
     too_large=_too_large,
     rate=Rate(60, burst=20),

@@ -1,0 +1,28 @@
+"""Leaving: the account is closed in one transaction, and what it held is erased from there on."""
+
+from __future__ import annotations
+
+# Imported for what it joins: this process may deliver the erasure itself.
+from shared.accounts import erasure as erasure
+from shared.accounts import lifecycle_store as store
+from shared.accounts import mails
+from shared.operations import service as operations
+from shared.runtime import ids
+from shared.runtime.errors import Unauthenticated
+from shared.runtime.visit import Visit
+
+
+async def delete_me(visit: Visit) -> None:
+    """Delete the person who asks. Asking again, because the answer was lost, is no error.
+
+    They are refused everywhere from the commit on. The goodbye leaves first, since the address goes with the rest.
+    """
+    goodbye_id, erasure_id = ids.new_id(), ids.new_id()
+    try:
+        await store.delete_me(visit, goodbye_id, mails.goodbye(), erasure_id)
+    except Unauthenticated as refused:
+        if refused.extra.get("account") != "deleted":
+            raise
+        return
+    await operations.deliver_outbox([goodbye_id])
+    await operations.deliver_outbox([erasure_id])

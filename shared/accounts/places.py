@@ -1,0 +1,132 @@
+"""The registry of every place that holds something of a person: how it is exported, and how it is erased.
+
+A room that keeps something of people anywhere else than in a table of its own joins with `join`, when it is imported. A
+test finds the tables, collections, prefixes and providers that nobody has registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from shared.accounts import lifecycle_store as store
+
+PlaceKind = Literal["table", "collection", "prefix", "provider", "queue"]
+Rows = list[dict[str, Any]]
+Export = Callable[[UUID], AsyncIterator[Rows]]
+Erase = Callable[[UUID], Awaitable[None]]
+
+_PAGE: Final = 500
+
+
+class NotYet(Exception):
+    """The place cannot be erased before something else has happened; the erasure comes back to it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something of a person lies.
+
+    `export` yields it in pages; None says that it is not exported, and `holds` says why. `erase` may be repeated and
+    ends when nothing is left; None says that it goes with the person's own row, which is erased last.
+    """
+
+    kind: PlaceKind
+    name: str
+    holds: str
+    export: Export | None
+    erase: Erase | None
+
+
+def _rows_of(table: str) -> Export:
+    async def export(person_id: UUID) -> AsyncIterator[Rows]:
+        after: str | None = None
+        while True:
+            rows, after = await store.export_rows(person_id, table, after, _PAGE)
+            if rows:
+                yield rows
+            if after is None:
+                return
+
+    return export
+
+
+def _erasing(table: str) -> Erase:
+    async def erase(person_id: UUID) -> None:
+        while await store.erase_rows(person_id, table, _PAGE):
+            pass
+
+    return erase
+
+
+async def _audit(person_id: UUID) -> AsyncIterator[Rows]:
+    after: str | None = None
+    while True:
+        rows, after = await store.export_audit(person_id, after, _PAGE)
+        if rows:
+            yield rows
+        if after is None:
+            return
+
+
+async def _erase_limits(person_id: UUID) -> None:
+    await store.erase_limits(person_id)
+
+
+async def _erase_mails(person_id: UUID) -> None:
+    if await store.erase_mails(person_id):
+        raise NotYet("the goodbye is still on its way")
+
+
+def table(name: str, holds: str, *, exported: bool = True, erased_first: bool = True) -> Place:
+    """A table whose `user_id` says whose its rows are. Large ones are erased before the person's own row is."""
+    return Place("table", name, holds, _rows_of(name) if exported else None, _erasing(name) if erased_first else None)
+
+
+# What is erased is erased in this order: what hangs on something else before it.
+_TABLES: Final = (
+    table("messages", "what was said and answered"),
+    table("turns", "questions and answers, and how they went"),
+    table("sessions", "conversations"),
+    table("idempotency_keys", "answers kept for repeated requests, for a day", exported=False),
+    table("one_time_tokens", "hashed links and states, for minutes or a day", exported=False),
+    table("refresh_tokens", "hashed refresh tokens", exported=False),
+    table("sign_ins", "devices: browsers and network addresses"),
+    table("request_tallies", "how often what was asked for, today"),
+    table("request_counts", "how often what was asked for, by day"),
+    table("contact_cases", "what was written to us while signed in: it may name others, so it is not exported",
+          exported=False),
+    table("usage_events", "the ledger of what was used", erased_first=False),
+    Place("table", "rate_limits", "when the person asked for what last; no content", None, _erase_limits),
+    Place("table", "outbox", "mails to the person that have not left yet", None, _erase_mails),
+    Place("table", "audit_log", "what was done by and to the person, under a name that only the next place can tell",
+          _audit, None),
+    Place("table", "audit_keys", "what makes the person recognisable in the audit log", None, None),
+    table("users", "the profile", erased_first=False),
+)  # fmt: skip
+
+# Tables in which nobody is named, nobody is meant, and nothing can be followed to anybody.
+FREE_OF_PEOPLE: Final[Mapping[str, str]] = {
+    "audit_seals": "hashes over hours of the audit log",
+    "backend_keys": "hashes of the backend's own keys",
+    "fleet_uses": "how much of the project's quotas is used",
+    "inbox": "which deliveries have been seen, by the deliverer's ids",
+    "migrations": "which migrations were applied",
+    "settings": "how the gate is configured",
+}
+
+_places: dict[tuple[PlaceKind, str], Place] = {(place.kind, place.name): place for place in _TABLES}
+
+
+def join(*places: Place) -> None:
+    """Register places of another room. Those of rooms are erased before the tables they are told of in."""
+    for place in places:
+        _places[place.kind, place.name] = place
+
+
+def places() -> tuple[Place, ...]:
+    """All of them, in the order in which they are erased."""
+    others = [place for place in _places.values() if place not in _TABLES]
+    return (*others, *_TABLES)
