@@ -44,3 +44,15 @@ async def signing_key(url: str, token: str) -> Any:
         raise KeysUnavailable(str(error)) from error
     except jwt.PyJWKClientError as error:
         raise UnknownKey(str(error)) from error
+
+
+async def fetched(url: str) -> None:
+    """Have the keys in the cache.
+
+    Raises:
+        KeysUnavailable: they cannot be fetched.
+    """
+    try:
+        await asyncio.to_thread(_keys(url).get_jwk_set)
+    except jwt.PyJWTError as error:
+        raise KeysUnavailable(str(error)) from error

@@ -42,7 +42,8 @@ where n.nspname = %s and has_function_privilege(%s, p.oid, 'execute')
 SERVER_FUNCTIONS = {
     "register_person", "resend_verification", "verify_email", "find_credentials", "open_sign_in", "rotate_refresh",
     "take_outbox", "settle_outbox", "take_delivery", "settle_delivery", "reap_turns", "purge", "ping",
-    "set_administrator",
+    "set_administrator", "begin_google_sign_in", "pass_google_callback", "claim_google_sign_in",
+    "release_google_sign_in", "finish_google_sign_in",
 }  # fmt: skip
 PERSON_FUNCTIONS = {
     "enter_only", "settle_entry", "record_usage", "end_sign_in", "get_me", "update_me", "create_session",
@@ -52,6 +53,7 @@ PERSON_FUNCTIONS = {
 TABLES = {
     "users", "sign_ins", "refresh_tokens", "one_time_tokens", "sessions", "messages", "turns", "idempotency_keys",
     "rate_limits", "fleet_uses", "usage_events", "outbox", "inbox", "audit_log",
+    "google_identities",
 }  # fmt: skip
 
 
