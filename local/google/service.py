@@ -22,6 +22,7 @@ _RETURN_PATHS: Final = ("/v1/auth/google/callback", "/v1/connections/google/call
 
 def google(places: Places, client_secret: str, faults: FaultBook) -> ASGIApp:
     client = Client(GOOGLE_CLIENT_ID, client_secret, frozenset(places.gateway_url + path for path in _RETURN_PATHS))
+    # Open for as long as the process lives; every statement has committed by itself.
     accounts = open_accounts(places.google_file, [client])
     return LocalOnly(WithFaults(create_application(accounts), STAND_IN, faults, method_of), places.google_port)
 

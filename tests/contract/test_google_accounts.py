@@ -25,11 +25,14 @@ from google.oauth2 import id_token
 from google.oauth2.credentials import Credentials
 from requests.adapters import HTTPAdapter
 
+from local.faults import FaultBook
 from local.google.application import open_accounts
 from local.google.grants import ACCESS_TOKEN_SECONDS, CODE_SECONDS, LIVE_REFRESH_TOKENS
 from local.google.keys import hash_claim
 from local.google.people import SEEDED
-from local.places import REPOSITORY
+from local.google.service import google as google_accounts
+from local.launcher.environment import GOOGLE_CLIENT_ID
+from local.places import REPOSITORY, Places
 from tests.support.google import (
     BASIC,
     CLIENT_ID,
@@ -448,6 +451,23 @@ async def test_an_account_keeps_its_subject_when_its_address_changes(accounts: G
     assert (claims["sub"], claims["email"], claims["email_verified"]) == (ADA.subject, "ada@new.test", False)
     taken = await accounts.client.patch(f"/local/people/{ADA.subject}", json={"email": GRACE.email})
     assert refusal(taken) == (400, "invalid_request")
+
+
+# As a part of the local cloud
+
+
+async def test_the_local_cloud_serves_it_to_this_machine_with_our_own_client_registered(tmp_path: Path) -> None:
+    places = Places(tmp_path, 8080)
+    app = google_accounts(places, CLIENT_SECRET, FaultBook(places.faults_file))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=places.google_url) as client:
+        for path in ("/v1/auth/google/callback", "/v1/connections/google/callback"):
+            ours = {"client_id": GOOGLE_CLIENT_ID, "redirect_uri": places.gateway_url + path}
+            assert (await client.get(Request(ours).url())).status_code == 200
+        elsewhere = {"client_id": GOOGLE_CLIENT_ID, "redirect_uri": places.gateway_url}
+        assert problem(await client.get(Request(elsewhere).url())) == "Error 400: redirect_uri_mismatch"
+        for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
+            answer = await client.post("/local/consent", json={}, headers=headers)
+            assert answer.status_code == 403
 
 
 # Faults and restarts

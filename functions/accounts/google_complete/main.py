@@ -31,7 +31,6 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
             "`google_code_invalid`: Google does not accept the code. Begin again."
         )
     },
-    401: {"description": "`person_inactive`: the person whom this Google account opens is not active."},
     403: {
         "description": (
             "`google_email_unverified`: Google confirms no address for this account; `google_address_unowned`: "
