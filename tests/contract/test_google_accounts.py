@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -26,7 +25,6 @@ from google.oauth2.credentials import Credentials
 from requests.adapters import HTTPAdapter
 
 from local.faults import FaultBook
-from local.google.application import open_accounts
 from local.google.grants import ACCESS_TOKEN_SECONDS, CODE_SECONDS, LIVE_REFRESH_TOKENS
 from local.google.keys import hash_claim
 from local.google.people import SEEDED
@@ -53,18 +51,16 @@ PROFILE = "https://www.googleapis.com/auth/userinfo.profile"
 
 
 @pytest.fixture(scope="module")
-def first_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state that a first start leaves, so that its key is made once for all tests."""
-    file = tmp_path_factory.mktemp("google") / "google.sqlite3"
-    open_accounts(file, []).close()
-    return file
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Google]:
+    async with open_google(tmp_path_factory.mktemp("google")) as google_accounts:
+        yield google_accounts
 
 
 @pytest.fixture
-async def accounts(tmp_path: Path, first_start: Path) -> AsyncIterator[Google]:
-    shutil.copy(first_start, tmp_path)
-    async with open_google(tmp_path) as running:
-        yield running
+def accounts(running: Google) -> Google:
+    """The running stand-in as after its first start: the seeded people, who have granted nothing."""
+    running.forget_everything()
+    return running
 
 
 class ToStandIn(HTTPAdapter):

@@ -380,6 +380,22 @@ async def test_an_unconfirmed_registration_is_taken_over_without_the_strangers_p
     assert await audited(database, user["id"]) == ["signed_up"]
 
 
+async def test_following_the_mailed_link_while_google_signs_in_ends_for_both(
+    backend: Backend, google: Google, database: Database
+) -> None:
+    for _ in range(6):
+        email = await backend.register()
+        browser = GoogleBrowser(backend, google)
+        back = await browser.decide(email)
+        link = {"token": backend.mailbox.verification_token(email)}
+        ended, followed = await asyncio.gather(
+            browser.complete(back), backend.client.post("/v1/auth/email/verify", json=link, headers=from_somewhere())
+        )
+        assert ended.status_code == 200
+        assert followed.status_code in {200, 400}
+        assert len(await users_of(database, email)) == 1
+
+
 @pytest.mark.parametrize("registered", [False, True])
 async def test_an_address_that_google_has_not_confirmed_opens_and_makes_nobody(
     backend: Backend, browser: GoogleBrowser, google: Google, database: Database, registered: bool

@@ -18,6 +18,7 @@ import httpx
 from local.faults import FaultBook
 from local.google.application import GoogleAccounts, create_application, open_accounts
 from local.google.consent import Client
+from local.google.people import People
 from local.google.service import STAND_IN, method_of
 from local.http_faults import WithFaults
 from tests.support.gateway import free_socket, served
@@ -59,6 +60,16 @@ class Google:
             "GOOGLE_TOKEN_URL": f"{self.base}/token",
             "GOOGLE_JWKS_URL": f"{self.base}/oauth2/v3/certs",
         }
+
+    def forget_everything(self) -> None:
+        """People, grants, tokens, faults and the browser's cookies as they were at first; the key stays."""
+        database = self.accounts.database
+        for table in ("people", "grants", "codes", "access_tokens", "refresh_tokens"):
+            database.execute(f"delete from {table}")  # noqa: S608 - our own names
+        People(database)
+        self.client.cookies.clear()
+        self.faults.write({})
+        self.clock.ahead = 0
 
     async def consent(self, url: str, account: str, **wish: Any) -> dict[str, str]:
         """A person's decision about a request for consent. Returns the parameters they come back with."""

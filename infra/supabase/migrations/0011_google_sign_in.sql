@@ -91,7 +91,8 @@ begin
 end $$;
 
 -- An unconfirmed registration becomes its address' owner's. Whoever typed it chose a password and a profile that nobody
--- has vouched for, so nothing of either stays, and the links that wait for it are void.
+-- has vouched for, so nothing of either stays, and the links that wait for it are void; but for one that is being
+-- followed at this very moment, by who reads the mail: that request waits for us, and we must not wait for it.
 create function private.take_over_registration(p_user_id uuid) returns void
 language plpgsql set search_path = '' as $$
 begin
@@ -100,7 +101,8 @@ begin
       avatar_url = null, work_type = null, ai_preferences = null, timezone = null, language = null, preferences = '{}',
       updated_at = now()
     where id = p_user_id;
-  delete from public.one_time_tokens where user_id = p_user_id and used_at is null;
+  delete from public.one_time_tokens where token_hash in (
+    select token_hash from public.one_time_tokens where user_id = p_user_id and used_at is null for update skip locked);
 end $$;
 
 -- Whom a Google account opens that opens nobody yet, and how they came to be theirs. p_google is {"subject", "email" |
