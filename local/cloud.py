@@ -1,6 +1,7 @@
 """`python -m local.cloud`: the small stand-ins that share one process.
 
-Secret Manager (gRPC), the front of Supabase (REST), the mail server (SMTP), and the public objects (HTTP).
+Secret Manager (gRPC), the front of Supabase (REST), the mail server (SMTP), the public objects (HTTP),
+and Google's accounts (REST and pages).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp
 from local.database.front import FrontKeys, create_front
 from local.database.local_database import front_secret
 from local.faults import FaultBook
+from local.google.service import google
 from local.grpc_server import log_calls_to_stdout
 from local.launcher.seed import seed
 from local.mail import Mailbox, serve_mail
@@ -41,6 +43,7 @@ async def serve(places: Places) -> None:
         front = create_front(url(places.postgrest_port), keys, faults)
         await _serve_http(stack, front, places.supabase_port)
         await _serve_http(stack, public_objects(places.public_folder), places.static_port)
+        await _serve_http(stack, google(places, environment["GOOGLE_CLIENT_SECRET"], faults), places.google_port)
         print('{"ready": true}', flush=True)
         await until_told_to_stop()
 

@@ -31,11 +31,11 @@ class Places:
         """Read DATA (relative paths start at the repository) and PORT.
 
         Raises:
-            ValueError: PORT is not a number that leaves room for the eight ports after it.
+            ValueError: PORT is not a number that leaves room for the nine ports after it.
         """
         raw = environment.get("PORT") or str(DEFAULT_PORT)
-        if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - 8:
-            raise ValueError(f"PORT={raw} is not a port number between 1 and 65527.")
+        if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - 9:
+            raise ValueError(f"PORT={raw} is not a port number between 1 and 65526.")
         return cls(data=(REPOSITORY / (environment.get("DATA") or DEFAULT_DATA)).resolve(), port=int(raw))
 
     @property
@@ -76,12 +76,21 @@ class Places:
         return self.port + 8
 
     @property
+    def google_port(self) -> int:
+        """Google's accounts, REST and pages."""
+        return self.port + 9
+
+    @property
     def faults_file(self) -> Path:
         return self.data / "faults.json"
 
     @property
     def mail_file(self) -> Path:
         return self.data / "mail.sqlite3"
+
+    @property
+    def google_file(self) -> Path:
+        return self.data / "google.sqlite3"
 
     @property
     def state_file(self) -> Path:
@@ -127,6 +136,10 @@ class Places:
     @property
     def static_url(self) -> str:
         return url(self.static_port)
+
+    @property
+    def google_url(self) -> str:
+        return url(self.google_port)
 
     @property
     def jwks_url(self) -> str:

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from local.faults import EVERY_METHOD, STAND_INS, FaultBook
 from local.gateway.guard import LocalOnly
 from local.gateway.site import WithHeaders
-from local.launcher.environment import AGENT_RESOURCE, RECOGNIZER
+from local.launcher.environment import AGENT_RESOURCE, GOOGLE_CLIENT_ID, RECOGNIZER
 from local.launcher.logs import tail
 from local.mail import Mailbox
 from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, Places, url
@@ -71,6 +71,12 @@ def endpoints(places: Places, environment: Mapping[str, str]) -> dict[str, Any]:
             secret_key=environment.get("SUPABASE_SECRET_KEY", ""),
             backend_key=environment.get("BACKEND_KEY", ""),
             jwks_url=places.jwks_url,
+        ),
+        "google": rest(
+            places.google_port,
+            client_id=GOOGLE_CLIENT_ID,
+            client_secret=environment.get("GOOGLE_CLIENT_SECRET", ""),
+            jwks_url=f"{places.google_url}/oauth2/v3/certs",
         ),
         "smtp": {
             "address": f"{HOST}:{places.smtp_port}",

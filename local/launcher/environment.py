@@ -8,6 +8,8 @@ from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, Places, url
 
 AGENT_RESOURCE = f"projects/{PROJECT}/locations/{REGION}/reasoningEngines/1"
 RECOGNIZER = f"projects/{PROJECT}/locations/{SPEECH_LOCATION}/recognizers/_"
+# In Google's own form; its secret is in Secret Manager.
+GOOGLE_CLIENT_ID = "104857600000-oprinalocal.apps.googleusercontent.com"
 MAIL_FROM = "Oprina <no-reply@oprina.test>"
 SUPPORT_ADDRESS = "support@oprina.test"
 
@@ -18,6 +20,7 @@ FUNCTION_PORTS = "FUNCTION_PORTS"
 SECRET_VARIABLES: Mapping[str, str] = {
     "ACCESS_TOKEN_KEYRING": "access-token-keyring",
     "BACKEND_KEY": "backend-key",
+    "GOOGLE_CLIENT_SECRET": "google-client-secret",
     "SUPABASE_PUBLISHABLE_KEY": "supabase-publishable-key",
     "SUPABASE_SECRET_KEY": "supabase-secret-key",
 }
@@ -38,6 +41,11 @@ def addresses(places: Places) -> dict[str, str]:
         "AGENT_ENDPOINT": url(places.agent_port),
         "AGENT_RESOURCE": AGENT_RESOURCE,
         "SECRETS_ENDPOINT": url(places.secrets_port),
+        "GOOGLE_CLIENT_ID": GOOGLE_CLIENT_ID,
+        "GOOGLE_REDIRECT_URI": f"{places.gateway_url}/v1/auth/google/callback",
+        "GOOGLE_AUTH_URL": f"{places.google_url}/o/oauth2/v2/auth",
+        "GOOGLE_TOKEN_URL": f"{places.google_url}/token",
+        "GOOGLE_JWKS_URL": f"{places.google_url}/oauth2/v3/certs",
         "SMTP_URL": f"smtp://{HOST}:{places.smtp_port}",
         "MAIL_FROM": MAIL_FROM,
         "SUPPORT_ADDRESS": SUPPORT_ADDRESS,

@@ -98,6 +98,7 @@ _TABLES: Final = (
     table("request_counts", "how often what was asked for, by day"),
     table("contact_cases", "what was written to us while signed in: it may name others, so it is not exported",
           exported=False),
+    table("google_identities", "the Google account that signs the person in", erased_first=False),
     table("usage_events", "the ledger of what was used", erased_first=False),
     Place("table", "rate_limits", "when the person asked for what last; no content", None, _erase_limits),
     Place("table", "outbox", "mails to the person that have not left yet", None, _erase_mails),

@@ -72,7 +72,7 @@ async def refresh(visit: Visit, given: RefreshToken) -> SignedInAnswer:
     )
     if isinstance(rotated, str):
         raise Unauthenticated(_REFUSALS.get(rotated, "Sign in again."), code=rotated)
-    return _answer(rotated, token)
+    return answer(rotated, token)
 
 
 async def _open(visit: Visit, person_id: UUID, user_agent: str | None) -> SignedInAnswer:
@@ -86,10 +86,11 @@ async def _open(visit: Visit, person_id: UUID, user_agent: str | None) -> Signed
         refresh_expires_at=rules.refresh_token_expiry(clock.now()),
         device=Device(user_agent=user_agent[:USER_AGENT_MAX] if user_agent else None, address=visit.address),
     )
-    return _answer(opened, token)
+    return answer(opened, token)
 
 
-def _answer(opened: OpenedSignIn, refresh_token: str) -> SignedInAnswer:
+def answer(opened: OpenedSignIn, refresh_token: str) -> SignedInAnswer:
+    """What a person gets whose sign-in is stored: an access token, and the refresh token that was made with it."""
     return SignedInAnswer(
         user=opened.user,
         access_token=tokens.access_token(opened.user.id, opened.sign_in_id, clock.now()),

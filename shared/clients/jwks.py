@@ -70,3 +70,15 @@ async def check(url: str) -> None:
         jwt.PyJWKSet.from_json((await public_objects.fetch(url, fresh=True)).decode())
     except (public_objects.ObjectUnavailable, jwt.PyJWTError, ValueError) as error:
         raise Unavailable("The public keys cannot be read.", code="keys_unavailable") from error
+
+
+async def fetched(url: str) -> None:
+    """Have the keys in the cache.
+
+    Raises:
+        KeysUnavailable: they cannot be fetched.
+    """
+    try:
+        await asyncio.to_thread(_keys(url).get_jwk_set)
+    except jwt.PyJWTError as error:
+        raise KeysUnavailable(str(error)) from error

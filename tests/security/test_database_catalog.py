@@ -44,7 +44,8 @@ SERVER_FUNCTIONS = {
     "take_outbox", "settle_outbox", "take_delivery", "settle_delivery", "reap_turns", "purge", "ping",
     "set_administrator", "suspend_address", "restore_address", "delete_address", "erase_rows", "erase_limits",
     "erase_mails", "erase_person", "waiting_erasures", "export_rows", "export_audit", "seal_audit",
-    "open_contact_case", "purge_contact_cases",
+    "open_contact_case", "purge_contact_cases", "begin_google_sign_in", "pass_google_callback", "claim_google_sign_in",
+    "release_google_sign_in", "finish_google_sign_in",
 }  # fmt: skip
 PERSON_FUNCTIONS = {
     "enter_only", "settle_entry", "record_usage", "end_sign_in", "get_me", "update_me", "create_session",
@@ -56,7 +57,7 @@ PERSON_FUNCTIONS = {
 TABLES = {
     "users", "sign_ins", "refresh_tokens", "one_time_tokens", "sessions", "messages", "turns", "idempotency_keys",
     "rate_limits", "fleet_uses", "usage_events", "outbox", "inbox", "audit_log", "audit_seals",
-    "request_tallies", "request_counts", "contact_cases",
+    "request_tallies", "request_counts", "contact_cases", "google_identities",
 }  # fmt: skip
 
 
@@ -152,6 +153,7 @@ def test_only_authenticated_reads_tables_and_nobody_writes_them(db: Database) ->
     assert {kind for _, _, kind in columns} == {"SELECT"}
     assert {table for table, _, _ in columns} == {
         "users", "sign_ins", "sessions", "messages", "turns", "usage_events", "request_tallies", "request_counts",
+        "google_identities",
     }  # fmt: skip
 
 

@@ -62,6 +62,7 @@ def environment(data: Path) -> dict[str, str]:
     secrets = {
         "ACCESS_TOKEN_KEYRING": new_keyring(),
         "BACKEND_KEY": "backend-" + "b" * 32,
+        "GOOGLE_CLIENT_SECRET": "GOCSPX-" + "g" * 28,
         "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_" + "p" * 32,
         "SUPABASE_SECRET_KEY": "sb_secret_" + "s" * 32,
     }

@@ -1,6 +1,7 @@
 // Signing in, registering, confirming an address.
 
 import { byId, element } from "./dom.js";
+import * as google from "./google-sign-in.js";
 import { asProblem } from "./problem.js";
 import { problemCard } from "./problem-card.js";
 
@@ -31,6 +32,7 @@ export class Account {
     const form = this.#form("Sign in", reason, [email, password], "Sign in", () =>
       this.#begin("/v1/auth/login", { email: valueOf(email), password: valueOf(password) }));
     form.after(switchLine("New here?", "Make an account", () => this.askToRegister()));
+    form.append(this.#google(form));
     if (this.#local) form.append(this.#demo(email, password));
     focusFirst(form);
   }
@@ -55,6 +57,17 @@ export class Account {
     } catch (error) {
       this.askToSignIn();
       this.#view.prepend(problemCard(asProblem(error)));
+    }
+  }
+
+  /** Ends a sign-in that the person has decided about at Google. */
+  async finishWithGoogle(said) {
+    this.#show(element("h2", {}, "Signing you in…"));
+    try {
+      this.#signIn.begin(await google.finish(this.#api, said));
+    } catch (error) {
+      this.askToSignIn();
+      this.#view.prepend(problemCard(asProblem(error), { retry: () => this.finishWithGoogle(said) }));
     }
   }
 
@@ -125,6 +138,22 @@ export class Account {
     if (problem.code !== "email_unverified") return;
     const email = form.querySelector("input[name=email]").value;
     trouble.append(element("button", { type: "button", class: "quiet", onclick: () => this.#askToReadMail(email) }, "Where is the mail?"));
+  }
+
+  #google(form) {
+    const trouble = form.querySelector(".trouble");
+    const button = element("button", { type: "button", onclick: async () => {
+      button.disabled = true;
+      trouble.replaceChildren();
+      try {
+        location.assign(await google.begin(this.#api));
+      } catch (error) {
+        trouble.append(problemCard(asProblem(error), { retry: () => button.click() }));
+      } finally {
+        button.disabled = false;
+      }
+    } }, "Sign in with Google");
+    return button;
   }
 
   #demo(email, password) {
