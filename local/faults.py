@@ -1,7 +1,7 @@
 """What the stand-ins are told to do wrong, kept in one file that any process may replace.
 
-The file is JSON: {stand-in: {method: {spare, delay_ms, fail_rate, status, lose_answer, duplicate}}}, where the method
-"*" holds for every method that is not named. A stand-in asks before each call; the console writes.
+The file is JSON: {stand-in: {method: {spare, delay_ms, fail_rate, status, says, lose_answer, duplicate}}}, where the
+method "*" holds for every method that is not named. A stand-in asks before each call; the console writes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Fault(BaseModel):
     The first `spare` calls after the fault was set go through unharmed, so that a later step of something can fail.
 
     `status` is the name of a gRPC code, an HTTP status or an SMTP reply code, as the stand-in speaks; without one a
-    call that fails is answered as "unavailable". `duplicate` delivers the request twice, as a network does.
+    call that fails is answered as "unavailable". `says` is the sentence it fails with. `duplicate` delivers the request
+    twice, as a network does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class Fault(BaseModel):
     delay_ms: int = Field(default=0, ge=0, le=600_000)
     fail_rate: float | None = Field(default=None, ge=0, le=1)
     status: str | int | None = None
+    says: str | None = Field(default=None, max_length=2000, pattern=r"^[ -~]*$")
     lose_answer: bool = False
     duplicate: bool = False
 

@@ -252,7 +252,8 @@ class _Answer:
         if fault.delay_ms:
             await asyncio.sleep(fault.delay_ms / 1000)
         if fault.should_fail():
-            raise Refusal(fault.grpc_status, f"{self._method} failed because the local cloud was told to let it fail.")
+            told = f"{self._method} failed because the local cloud was told to let it fail."
+            raise Refusal(fault.grpc_status, fault.says or told)
         return fault
 
     def _lose(self, fault: Fault) -> None:

@@ -131,7 +131,7 @@ class Sink:
         fault = self._faults.for_call("smtp", "DATA")
         await asyncio.sleep(fault.delay_ms / 1000)
         if fault.should_fail():
-            return f"{fault.status or 451} 4.3.0 Refused because a fault was asked for"
+            return f"{fault.status or 451} 4.3.0 {fault.says or 'Refused because a fault was asked for'}"
         message = message_from_bytes(_octets(envelope.content), policy=default_policy)
         for _ in range(2 if fault.duplicate else 1):
             await asyncio.to_thread(self._mailbox.keep, envelope.rcpt_tos, envelope.mail_from or "", message)

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from infra.catalogue.manifest import variables
 from infra.catalogue.rooms import room_of
 from shared.clients.database import ServerSettings
-from shared.http.declaration import Function
+from shared.http.declaration import Caller, Function
 
 # A function's name is also its Cloud Run service's: https://cloud.google.com/run/docs/deploying#service-names
 _SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]{0,47}[a-z0-9])?$")
 _PARAMETER = re.compile(r"\{[^}]*\}")
+_COUNTED = {Caller.PERSON, Caller.ADMINISTRATOR}
 _MAX_TIMEOUT_SECONDS = 3600
 _MAX_BODY_BYTES = 32 * 1024 * 1024
 
@@ -84,3 +85,5 @@ def _operations(function: Function) -> Iterator[str]:
             yield f"{operation.route} is not at the function's own path {function.path}"
         if operation.idempotency != "none" and operation.method != "POST":
             yield f"{operation.route} takes an idempotency key, which only a POST does"
+        if operation.caller in _COUNTED and operation.rate is None:
+            yield f"{operation.route} has no rate: a person's requests are counted where they take from one"

@@ -260,4 +260,4 @@ async def _suffer(fault: Fault) -> None:
     if fault.delay_ms:
         await asyncio.sleep(fault.delay_ms / 1000)
     if fault.should_fail():
-        raise GoogleError(fault.http_status, "The local cloud was told to fail here.")
+        raise GoogleError(fault.http_status, fault.says or "The local cloud was told to fail here.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Fault(Protocol):
     def lose_answer(self) -> bool: ...
     @property
     def http_status(self) -> int: ...
+    @property
+    def says(self) -> str | None: ...
     def should_fail(self) -> bool: ...
 
 
@@ -156,7 +159,7 @@ def create_front(upstream: str, keys: FrontKeys, faults: Faults | None = None) -
             return
         fault = faults.for_call(STAND_IN, path.rsplit("/", 1)[-1]) if faults else None
         if fault is not None and await _fails(fault):
-            await _say(send, fault.http_status, "this failure was asked for")
+            await _say(send, fault.http_status, fault.says or "this failure was asked for")
             return
         try:
             answer = await _forward(pools, upstream, roles, scope, receive)
@@ -215,7 +218,7 @@ async def _pass_on(send: Send, answer: httpcore.Response, *, lost: bool) -> None
 
 
 async def _say(send: Send, status: int, message: str) -> None:
-    body = ('{"message":"' + message + '"}').encode()
+    body = json.dumps({"message": message}, separators=(",", ":")).encode()
     headers = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

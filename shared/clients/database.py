@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,6 +25,8 @@ from shared.runtime.visit import Entry, Replay, Visit
 
 # PostgreSQL's untranslatable_character and character_not_in_repertoire: text of the caller's that it cannot hold.
 _UNSTORABLE = frozenset({"22P05", "22021"})
+
+_OF_THE_SCHEMA = re.compile(r'\b(relation|table|column|constraint|function) "([a-z_]{1,63})"')
 
 _TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 
@@ -125,9 +128,13 @@ def _translated(error: APIError) -> OprinaError:
 
 
 class DatabaseRefused(Unavailable):
-    """The database refused for a reason of its own; `sqlstate` and its sentence are for the log only."""
+    """The database refused for a reason of its own; `sqlstate` and what it names of its own are for the log only.
+
+    Its whole sentence is not even for the log: it may quote what the row was to hold.
+    """
 
     def __init__(self, sqlstate: str, message: str | None) -> None:
         super().__init__("The database could not do this just now. Try again.", code="database_refused")
         self.sqlstate = sqlstate
-        self.add_note(f"{sqlstate}: {message}")
+        named = (" ".join(found) for found in _OF_THE_SCHEMA.findall(message or ""))
+        self.add_note(", ".join([f"SQLSTATE {sqlstate}", *named]))

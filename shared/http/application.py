@@ -84,7 +84,9 @@ class _Kit:
             await self._app(scope, receive, answer)
         except OprinaError as error:
             if answer.status:
-                raise
+                # It can only break off now, which the server does. It would log the words of what it is raised.
+                exchange_of(Request(scope)).problem_code = error.code
+                return
             await problems.answer(Request(scope), error)(scope, receive, answer)
         except ClientDisconnect:
             # The caller left before it had said all; there is nobody to answer.

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line on standard output, with the field names Cloud Logging understands.
 
 https://cloud.google.com/logging/docs/structured-logging. Messages are static sentences; what varies goes into fields.
-Never content, tokens, keys or addresses of people.
+Never content, tokens, keys or addresses of people. So an exception is written as where it came from and of what kind it
+is: its own words are often somebody else's, a provider's or the database's, and quote what they were given.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
+from collections.abc import Iterator
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
 from shared.runtime import telemetry
+from shared.runtime.errors import OprinaError
 
 _SEVERITIES = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 _LOGGER = "oprina"
@@ -31,6 +35,25 @@ class _CloudFormatter(JsonFormatter):
         log_data["logging.googleapis.com/trace"] = f"projects/{project}/traces/{trace.trace_id}"
         log_data["logging.googleapis.com/spanId"] = trace.span_id
         log_data["logging.googleapis.com/trace_sampled"] = trace.sampled
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - named by logging
+        return "\n".join(_lines(ei[1])) if ei[1] is not None else ""
+
+
+def _lines(error: BaseException) -> Iterator[str]:
+    """An exception after what caused it, without the words of any of them; notes are ours and are told."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:
+        yield from _lines(before)
+        yield "which led to"
+    yield "Traceback (most recent call last):"
+    yield from (line.rstrip("\n") for line in traceback.format_tb(error.__traceback__))
+    kind = type(error)
+    yield f"{kind.__module__}.{kind.__qualname__}" + (f" ({error.code})" if isinstance(error, OprinaError) else "")
+    yield from getattr(error, "__notes__", [])
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _lines(part)
 
 
 def logger() -> logging.Logger:

@@ -268,6 +268,16 @@ def test_only_a_post_takes_an_idempotency_key() -> None:
     assert "which only a POST does" in found
 
 
+def test_a_person_who_has_no_rate_would_not_be_counted() -> None:
+    function = sample()
+
+    @function.get("Look", caller=Caller.PERSON)
+    async def look(person: SignedIn) -> None: ...
+
+    (found,) = consistency.contradictions([function])
+    assert "GET /v1/sample has no rate" in found
+
+
 # --- the promised interface
 
 

@@ -15,14 +15,16 @@ from infra.supabase.keys import KeyRefused, add_backend_key, retire_backend_key
 from shared.accounts.tokens import new_keyring
 from tests.support.database import Database, DatabasePerson, Refusal, hash_of
 
-READABLE = ("users", "sign_ins", "sessions", "messages", "turns", "usage_events")
+READABLE = (
+    "users", "sign_ins", "sessions", "messages", "turns", "usage_events", "request_tallies", "request_counts",
+)  # fmt: skip
 HIDDEN = (
     "refresh_tokens", "one_time_tokens", "idempotency_keys", "rate_limits", "fleet_uses", "outbox", "inbox",
-    "audit_log",
+    "audit_log", "contact_cases",
 )  # fmt: skip
 NOT_BY_ID = {
     "rate_limits": "key", "fleet_uses": "name", "idempotency_keys": "key", "one_time_tokens": "token_hash",
-    "inbox": "source",
+    "inbox": "source", "contact_cases": "email", "request_tallies": "route", "request_counts": "route",
 }  # fmt: skip
 PRIVATE = ("backend_keys", "settings", "migrations", "audit_keys")
 
@@ -256,6 +258,9 @@ def test_a_person_sees_their_own_rows_only(db: Database, db_ada: DatabasePerson,
     assert client.table("sessions").select("title").execute().data == [{"title": "Ada's"}]
     assert client.table("users").select("id").execute().data == [{"id": db_ada.id}]
     assert client.table("sign_ins").select("id").execute().data == [{"id": db_ada.sign_in_id}]
+    for person in (db_ada, db_bob):
+        person.serve("get_me", {"rate": {"per_minute": 60, "burst": 9}})
+    assert client.table("request_tallies").select("user_id").execute().data == [{"user_id": db_ada.id}]
 
 
 def test_another_persons_session_is_as_unknown_as_one_that_never_was(

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from shared.runtime import logs, telemetry
+from shared.runtime.errors import Unavailable
 
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 LogLines = Callable[[], list[dict[str, Any]]]
@@ -113,6 +114,30 @@ async def test_nothing_that_was_sent_reaches_the_log(kit_client: httpx.AsyncClie
     assert len(lines) == 4
     for line in lines:
         assert not [value for value in sent.values() if value in str(line)]
+
+
+def test_an_exception_is_told_by_its_place_and_kind_and_never_in_its_own_words(kit_log: LogLines) -> None:
+    words = "what the person said"
+
+    def fail() -> None:
+        try:
+            int(words)
+        except ValueError as error:
+            failure = Unavailable(words, code="database_unavailable")
+            failure.add_note("SQLSTATE 23514")
+            raise failure from ExceptionGroup(words, [error, KeyError(words)])
+
+    try:
+        fail()
+    except Unavailable:
+        logs.logger().exception("something failed")
+    (line,) = kit_log()
+    told = line["exc_info"]
+    assert words not in told
+    assert "in fail" in told
+    assert "shared.runtime.errors.Unavailable (database_unavailable)" in told
+    for known in ("builtins.ValueError", "builtins.KeyError", "builtins.ExceptionGroup", "SQLSTATE 23514"):
+        assert known in told
 
 
 def test_the_severities_are_cloud_loggings(kit_log: LogLines) -> None:
