@@ -515,6 +515,8 @@ begin
   if found then
     perform private.audit('accounts.erased', p_user_id);
   end if;
+  -- What was written to us from their address before they signed in is theirs as well.
+  delete from public.contact_cases c using public.users u where u.id = p_user_id and lower(c.email) = lower(u.email);
   delete from public.users where id = p_user_id;
   get diagnostics v_erased = row_count;
   return jsonb_build_object('erased', v_erased);
