@@ -1,6 +1,7 @@
 // Signing in, registering, confirming an address.
 
 import { byId, element } from "./dom.js";
+import { emailField, field, focusFirst, form, passwordField, valueOf } from "./forms.js";
 import * as google from "./google-sign-in.js";
 import { asProblem } from "./problem.js";
 import { problemCard } from "./problem-card.js";
@@ -29,24 +30,45 @@ export class Account {
   askToSignIn(reason) {
     const email = emailField();
     const password = passwordField("current-password");
-    const form = this.#form("Sign in", reason, [email, password], "Sign in", () =>
+    const asked = this.#form("Sign in", reason, [email, password], "Sign in", () =>
       this.#begin("/v1/auth/login", { email: valueOf(email), password: valueOf(password) }));
-    form.after(switchLine("New here?", "Make an account", () => this.askToRegister()));
-    form.append(this.#google(form));
-    if (this.#local) form.append(this.#demo(email, password));
-    focusFirst(form);
+    asked.after(
+      switchLine("New here?", "Make an account", () => this.askToRegister()),
+      switchLine("No way in?", "Forgot your password?", () => this.askForAddress(valueOf(email))));
+    asked.append(this.#google(asked));
+    if (this.#local) asked.append(this.#demo(email, password));
+    focusFirst(asked);
   }
 
   askToRegister() {
     const email = emailField();
     const name = field("What shall I call you? (optional)", { type: "text", name: "name", autocomplete: "given-name", maxlength: "255" });
     const password = passwordField("new-password");
-    password.append(element("span", { class: "hint" }, "At least 8 characters."));
-    const form = this.#form("Make an account", "", [email, name, password], "Make an account", async () => {
+    const asked = this.#form("Make an account", "", [email, name, password], "Make an account", async () => {
       await this.#register(valueOf(email), valueOf(password), valueOf(name).trim());
     });
-    form.after(switchLine("Already have one?", "Sign in", () => this.askToSignIn()));
-    focusFirst(form);
+    asked.after(switchLine("Already have one?", "Sign in", () => this.askToSignIn()));
+    focusFirst(asked);
+  }
+
+  /** Asks for the address that a link to set a new password goes to. */
+  askForAddress(known = "") {
+    const email = emailField(known);
+    const asked = this.#form("Set a new password", "A link goes to your address. It is good for an hour.", [email], "Send me a link", async () => {
+      await this.#api.post("/v1/auth/password/forgot", { email: valueOf(email) });
+      this.#tellOfMail(`If ${valueOf(email)} has an account here, a link to set a new password is on its way.`);
+    });
+    asked.after(switchLine("Remembered it?", "Sign in", () => this.askToSignIn()));
+    focusFirst(asked);
+  }
+
+  /** Takes the new password that a link from a mail allows to set. It signs the person in. */
+  askForNewPassword(token) {
+    const password = passwordField("new-password", "New password");
+    const asked = this.#form("Set a new password", "Every other device will be signed out.", [password], "Set it and sign in", () =>
+      this.#begin("/v1/auth/password/reset", { token, new_password: valueOf(password) }));
+    asked.after(switchLine("Link too old?", "Send me another one", () => this.askForAddress()));
+    focusFirst(asked);
   }
 
   /** Spends the token of a verification mail, which signs the person in. */
@@ -89,9 +111,13 @@ export class Account {
     const again = element("button", { type: "button", class: "quiet" }, "Send the mail again");
     const outcome = element("p", { class: "hint", role: "status" });
     again.addEventListener("click", () => this.#resend(email, again, outcome));
+    this.#tellOfMail(`A link was sent to ${email}. It confirms the address and signs you in.`, again, outcome);
+  }
+
+  #tellOfMail(sentence, again = null, outcome = null) {
     const title = element("h2", { tabindex: "-1" }, "Check your mail");
     this.#show(title,
-      element("p", {}, `A link was sent to ${email}. It confirms the address and signs you in.`),
+      element("p", { role: "status" }, sentence),
       this.#local ? element("p", { class: "hint" }, "This backend runs on your own machine; its mail is kept in the ",
         element("a", { href: "/local/mail/read", target: "_blank", rel: "noopener" }, "local mailbox"), ".") : null,
       element("div", { class: "buttons" }, again,
@@ -113,30 +139,15 @@ export class Account {
   }
 
   #form(title, reason, fields, action, submit) {
-    const button = element("button", { class: "primary" }, action);
-    const trouble = element("div", { class: "trouble" });
-    const form = element("form", { class: "card-form" }, element("h2", {}, title),
-      reason ? element("p", { class: "reason", role: "status" }, reason) : null, ...fields, trouble, button);
-    form.addEventListener("submit", async (event) => {
-      event.preventDefault();
-      button.disabled = true;
-      trouble.replaceChildren();
-      try {
-        await submit();
-      } catch (error) {
-        this.#explain(asProblem(error), trouble, form);
-      } finally {
-        button.disabled = false;
-      }
-    });
-    this.#show(form);
-    return form;
+    const made = form({ title, reason, fields, action, submit, explain: (problem, trouble) => this.#explain(problem, trouble, made) });
+    this.#show(made);
+    return made;
   }
 
-  #explain(problem, trouble, form) {
-    trouble.append(problemCard(problem, { retry: () => form.requestSubmit() }));
+  #explain(problem, trouble, asked) {
+    trouble.append(problemCard(problem, { retry: () => asked.requestSubmit() }));
     if (problem.code !== "email_unverified") return;
-    const email = form.querySelector("input[name=email]").value;
+    const email = asked.querySelector("input[name=email]").value;
     trouble.append(element("button", { type: "button", class: "quiet", onclick: () => this.#askToReadMail(email) }, "Where is the mail?"));
   }
 
@@ -170,17 +181,6 @@ export class Account {
     this.#view.hidden = false;
   }
 }
-
-function field(label, attributes) {
-  return element("label", { class: "field" }, element("span", {}, label), element("input", attributes));
-}
-
-const emailField = () => field("E-mail", { type: "email", name: "email", autocomplete: "username", required: true, maxlength: "254" });
-const passwordField = (autocomplete) => field("Password", {
-  type: "password", name: "password", autocomplete, required: true, minlength: autocomplete === "new-password" ? "8" : null,
-});
-const valueOf = (label) => label.querySelector("input").value;
-const focusFirst = (form) => form.querySelector("input").focus();
 
 function switchLine(question, action, act) {
   return element("p", { class: "switch" }, `${question} `, element("button", { type: "button", class: "link", onclick: act }, action));

@@ -10,6 +10,7 @@ import { Dialogue } from "./dialogue.js";
 import { byId } from "./dom.js";
 import { Health } from "./health.js";
 import { Microphone } from "./microphone.js";
+import { MyAccount } from "./my-account.js";
 import { dismiss, notify } from "./notices.js";
 import { Player } from "./player.js";
 import { SignIn } from "./sign-in.js";
@@ -29,7 +30,13 @@ const conversation = new Conversation(api);
 const dialogue = new Dialogue({ api, player, conversation, announcer });
 const talk = new Talk(microphone, announcer);
 const account = new Account(api, signIn, local);
+const myAccount = new MyAccount(api, signIn);
 const health = new Health(api);
+
+const FAREWELLS = {
+  expired: "Your sign-in has ended. Sign in again: what you typed is kept.",
+  deleted: "Your account is deleted. What it held is being removed everywhere.",
+};
 
 let lastPerson = "";
 
@@ -54,7 +61,7 @@ async function enter() {
   dismiss();
   byId("workspace").hidden = false;
   byId("account").hidden = false;
-  byId("account-name").textContent = signIn.user.preferred_name || signIn.user.full_name || signIn.user.email;
+  greet();
   const same = lastPerson === signIn.user.id;
   if (lastPerson && !same) forget();
   lastPerson = signIn.user.id;
@@ -62,6 +69,11 @@ async function enter() {
   choices.listMicrophones().catch((error) => notify(error));
   if (!same) route();
   await conversations.load();
+}
+
+function greet() {
+  const { display_name: shown, preferred_name: preferred, full_name: full, email } = signIn.user;
+  byId("account-name").textContent = shown || preferred || full || email;
 }
 
 function forget() {
@@ -73,23 +85,24 @@ function forget() {
 
 function leave(reason) {
   dialogue.silence();
+  myAccount.close();
   byId("workspace").hidden = true;
   byId("account").hidden = true;
-  if (reason === "asked") {
+  if (reason !== "expired") {
     forget();
     lastPerson = "";
   }
-  account.askToSignIn(reason === "expired" ? "Your sign-in has ended. Sign in again: what you typed is kept." : "");
+  account.askToSignIn(FAREWELLS[reason]);
 }
 
-/** What the address asks for: a verification, the end of a sign-in with Google, a conversation, or nothing. */
+/** What the address asks for: what a mail's link or Google leads back to, the account, a conversation, or nothing. */
 async function route() {
   const asked = new URLSearchParams(location.hash.slice(1));
-  if (asked.has("verify")) {
-    // A used token has no business in the history.
+  if (byMail(asked)) {
+    // A token has no business in the history.
     history.replaceState(null, "", location.pathname);
     byId("workspace").hidden = true;
-    return account.verify(asked.get("verify"));
+    return asked.has("verify") ? account.verify(asked.get("verify")) : account.askForNewPassword(asked.get("reset"));
   }
   if (asked.get("google") === "sign-in") {
     // Nor has a code of Google's.
@@ -98,6 +111,10 @@ async function route() {
     return account.finishWithGoogle(asked);
   }
   if (!signIn.user) return undefined;
+  const toAccount = asked.has("account");
+  byId("workspace").hidden = toAccount;
+  if (toAccount) return myAccount.open(conversation.id);
+  myAccount.close();
   const id = asked.get("c");
   if (!id) return startNew();
   closeDrawer();
@@ -113,6 +130,8 @@ async function route() {
   return undefined;
 }
 
+const byMail = (asked) => asked.has("verify") || asked.has("reset");
+
 function startNew() {
   dialogue.interrupt();
   conversation.clear();
@@ -127,6 +146,8 @@ function show(id) {
 }
 
 addEventListener("hashchange", () => route());
+myAccount.addEventListener("changed", greet);
+myAccount.addEventListener("left", ({ detail }) => signIn.end(detail));
 byId("new-conversation").addEventListener("click", () => startNew());
 byId("sign-out").addEventListener("click", async () => {
   dialogue.interrupt();
@@ -219,7 +240,7 @@ async function start() {
   apply();
   health.check();
   const asked = new URLSearchParams(location.hash.slice(1));
-  if (asked.has("verify") || asked.get("google") === "sign-in") return route();
+  if (byMail(asked) || asked.get("google") === "sign-in") return route();
   if (!signIn.possible) return account.askToSignIn();
   try {
     await signIn.refresh();
