@@ -59,10 +59,10 @@ async def test_a_refused_field_is_named_and_what_was_typed_stays(visitor: Visito
     page = visitor.page
     visitor.refusals_expected = True
     await open_account(visitor)
-    await page.get_by_label("Language").fill("not a language at all")
+    await page.get_by_role("textbox", name="Language").fill("not a language at all")
     await page.get_by_role("button", name="Save").click()
     await expect(page.get_by_role("alert")).to_contain_text("language")
-    await expect(page.get_by_label("Language")).to_have_value("not a language at all")
+    await expect(page.get_by_role("textbox", name="Language")).to_have_value("not a language at all")
 
 
 async def test_the_account_opens_by_its_address_and_leads_back_to_the_conversation(visitor: Visitor) -> None:
