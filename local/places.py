@@ -31,11 +31,11 @@ class Places:
         """Read DATA (relative paths start at the repository) and PORT.
 
         Raises:
-            ValueError: PORT is not a number that leaves room for the eight ports after it.
+            ValueError: PORT is not a number that leaves room for the nine ports after it.
         """
         raw = environment.get("PORT") or str(DEFAULT_PORT)
-        if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - 8:
-            raise ValueError(f"PORT={raw} is not a port number between 1 and 65527.")
+        if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - 9:
+            raise ValueError(f"PORT={raw} is not a port number between 1 and 65526.")
         return cls(data=(REPOSITORY / (environment.get("DATA") or DEFAULT_DATA)).resolve(), port=int(raw))
 
     @property
@@ -76,6 +76,11 @@ class Places:
         return self.port + 8
 
     @property
+    def firestore_port(self) -> int:
+        """Firestore, gRPC."""
+        return self.port + 9
+
+    @property
     def faults_file(self) -> Path:
         return self.data / "faults.json"
 
@@ -91,6 +96,10 @@ class Places:
     @property
     def secrets_file(self) -> Path:
         return self.data / "secrets.sqlite3"
+
+    @property
+    def firestore_file(self) -> Path:
+        return self.data / "firestore.sqlite3"
 
     @property
     def database_folder(self) -> Path:

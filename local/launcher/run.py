@@ -112,7 +112,7 @@ def _reasons(failure: BaseException | None) -> list[str]:
 async def _live(places: Places, options: Options, screen: Screen, supervisor: Supervisor) -> None:
     """Bring everything up, and stay until something cannot be kept running."""
     screen.plain("Oprina, the local cloud")
-    screen.plain(f"  state in {places.data}, ports {places.port} to {places.static_port} of this machine")
+    screen.plain(f"  state in {places.data}, ports {places.port} to {places.firestore_port} of this machine")
     async with asyncio.TaskGroup() as group:
         for part in plan.engines(places):
             group.create_task(supervisor.start(part))
