@@ -9,6 +9,8 @@ does not do. From the inside out:
 - `versions`, `journal`, `database`: documents at any moment of the last hour, in memory and on disk
 - `locks`, `transactions`: who has to wait for whom
 - `databases`: all of them, and what expires in them
+- `databases`: all of them, and what expires in them
 - `listing`, `listening`, `api`, `server`: the protocol
+- `shelf`: the file as the console reads it
 - `shelf`: the file as the console reads it
 """

@@ -6,18 +6,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from google.cloud.firestore_v1.types import write as write_types
 
 from local.firestore import limits, names, writes
-from local.firestore.database import HORIZON_SECONDS, SECOND, Clock, Database
+from local.firestore.database import SECOND, Clock, Database
 from local.firestore.indexes import IndexBook
 from local.firestore.journal import Journal
 from local.firestore.transactions import Patience, Transactions
-from local.firestore.versions import Version
+from local.firestore.versions import HORIZON_SECONDS, Version
 from local.refusals import Refusal, not_found
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Settings:
 
     databases: frozenset[str] = frozenset({names.DEFAULT_DATABASE})
     ttl_lag_seconds: float = TTL_LAG_SECONDS
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True)

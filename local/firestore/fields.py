@@ -70,7 +70,7 @@ def get(fields: Any, path: FieldPath) -> Any | None:
         if value.WhichOneof("value_type") != "map_value":
             return None
         fields = value.map_value.fields
-    return fields[last] if last in fields else None
+    return fields.get(last)
 
 
 def put(fields: Any, path: FieldPath, value: Any | None) -> None:

@@ -48,7 +48,7 @@ class _Part(BaseModel):
     @model_validator(mode="after")
     def _one_mode(self) -> _Part:
         if (self.order is None) == (self.array_config is None):
-            raise ValueError(f"{self.field_path} needs either an order or an arrayConfig.")
+            raise ValueError(f"{self.field_path} needs an order or an arrayConfig, not both.")
         return self
 
     @property

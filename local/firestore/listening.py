@@ -1,8 +1,8 @@
 """One Listen stream: targets, what matches them, and what has changed since the client was last told.
 
-The protocol is google.firestore.v1.Firestore.Listen. A resume token is the moment of the snapshot that it came with, so
-that it holds for the hour in which versions are kept, and across restarts. A client that resumes is told what has
-changed, and then how many documents there should be (the existence filter), by which it can tell that it missed nothing.
+The protocol is google.firestore.v1.Firestore.Listen. A resume token is the moment of the snapshot that it came with,
+so that it holds for the hour in which versions are kept, and across restarts. A client that resumes is told what has
+changed, and then how many documents there should be (the existence filter), by which it sees that it missed nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who has to wait for whom: locks on documents and on the results of queries.
 
-A read in a transaction keeps others from changing what it read until the transaction ends. Locks are shared by readers;
-a transaction that is being tried again takes its locks alone, which is how it keeps its place in the line. Whoever wants
-what another holds waits, first come first served. Where transactions wait in a circle, the youngest of them is doomed.
+A read in a transaction keeps others from changing what it read until the transaction ends. Readers share their locks;
+a transaction that is being tried again takes its locks alone, which is how it keeps its place in the line. Whoever
+wants what another holds waits, first come first served. Of transactions that wait in a circle the youngest is doomed.
 """
 
 from __future__ import annotations

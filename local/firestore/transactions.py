@@ -1,10 +1,10 @@
 """Transactions of one database: serializable, pessimistic unless a client asks for optimistic ones.
 
 Pessimistic is what the Standard edition does by default
-(https://firebase.google.com/docs/firestore/transaction-data-contention): what a transaction has read, others can change
-only after it has ended. A transaction that has to give way is doomed: it goes on reading what it could have read when it
-lost its locks, and its commit is ABORTED, which is where the clients try again. Read-only transactions and reads outside
-of transactions look at a snapshot and never wait.
+(https://firebase.google.com/docs/firestore/transaction-data-contention): what a transaction has read, others can
+change only after it has ended. A transaction that has to give way is doomed: it goes on reading what it could have read
+when it lost its locks, and its commit is ABORTED, which is where the clients try again. Read-only transactions and
+reads outside of transactions look at a snapshot and never wait.
 """
 
 from __future__ import annotations
@@ -234,10 +234,11 @@ class Transactions:
         except Refusal:
             # `proceed` will meet it again
             return found
-        return {holder for holder, key in watching if self._changes_result(*holder.queries[key], staged)}
+        return {holder for holder, key in watching if self._changes_result(holder.queries[key], staged)}
 
-    def _changes_result(self, query: Query, last: Version | None, staged: Staged) -> bool:
+    def _changes_result(self, watched: tuple[Query, Version | None], staged: Staged) -> bool:
         """Whether writes touch what a query would find, as far as the last document of a full result."""
+        query, last = watched
         for path, document in staged.documents.items():
             if not query.is_in_scope(path):
                 continue

@@ -50,7 +50,7 @@ def key(value: Any) -> Key:
         case "null_value":
             return (NULL,)
         case "integer_value" | "double_value":
-            return NAN if content != content else (NUMBER, 1, content)
+            return NAN if is_nan(content) else (NUMBER, 1, content)
         case "timestamp_value":
             return (_RANKS[kind], content.seconds, content.nanos)
         case "string_value":
@@ -94,9 +94,9 @@ def number(value: Any | None) -> int | float | None:
 
 def of_number(content: float) -> Any:
     """A value of a number; integers that are too large become the largest there is."""
-    if isinstance(content, float):
-        return Value(double_value=content)
-    return Value(integer_value=max(MIN_INTEGER, min(MAX_INTEGER, content)))
+    if isinstance(content, int):
+        return Value(integer_value=max(MIN_INTEGER, min(MAX_INTEGER, content)))
+    return Value(double_value=content)
 
 
 def added(first: float, second: float) -> int | float:

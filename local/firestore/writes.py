@@ -147,18 +147,19 @@ def _transforms(change: Change) -> Any:
 
 def _check_precondition(change: Change, before: Any | None) -> None:
     condition = change.message.current_document
-    match condition.WhichOneof("condition_type"):
-        case "exists" if condition.exists and before is None:
-            raise not_found(f"No document to update: {_name(change)}")
-        case "exists" if not condition.exists and before is not None:
-            raise Refusal(grpc.StatusCode.ALREADY_EXISTS, f"Document already exists: {before.name}")
-        case "update_time" if before is None:
-            raise not_found(f"No document to update: {_name(change)}")
-        case "update_time" if before.update_time != condition.update_time:
-            raise failed_precondition(
-                f"the stored version ({before.update_time.ToMicroseconds()}) does not match the required base version "
-                f"({condition.update_time.ToMicroseconds()})"
-            )
+    kind = condition.WhichOneof("condition_type")
+    must_exist = kind == "update_time" or (kind == "exists" and condition.exists)
+    if must_exist and before is None:
+        raise not_found(f"No document to update: {_name(change)}")
+    if before is None or kind is None:
+        return
+    if kind == "exists" and not condition.exists:
+        raise Refusal(grpc.StatusCode.ALREADY_EXISTS, f"Document already exists: {before.name}")
+    if kind == "update_time" and before.update_time != condition.update_time:
+        raise failed_precondition(
+            f"the stored version ({before.update_time.ToMicroseconds()}) does not match the required base version "
+            f"({condition.update_time.ToMicroseconds()})"
+        )
 
 
 def _name(change: Change) -> str:

@@ -126,6 +126,7 @@ async def _bring_up_the_product(places: Places, options: Options, screen: Screen
     cluster = Cluster(places.database_folder, places.postgres_port)
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.start(plan.cloud(places)))
+        group.create_task(supervisor.start(plan.firestore(places)))
         group.create_task(_start_postgres(places, cluster, screen, supervisor))
     secrets: dict[str, str] = json.loads(places.environment_file.read_text())
     await _start_postgrest(places, cluster, secrets["BACKEND_KEY"], screen, supervisor)

@@ -79,7 +79,17 @@ class TestConsole:
 
     async def test_endpoints_name_every_stand_in(self, gateway: RunningGateway) -> None:
         answer = (await gateway.client.get("/local/endpoints")).json()
-        assert {"speech", "texttospeech", "secrets", "agent", "supabase", "smtp", "project", "region"} <= answer.keys()
+        assert {
+            "speech",
+            "texttospeech",
+            "secrets",
+            "firestore",
+            "agent",
+            "supabase",
+            "smtp",
+            "project",
+            "region",
+        } <= answer.keys()
         assert answer["speech"]["url"] == f"http://127.0.0.1:{gateway.places.speech_port}"
 
     async def test_faults_are_replaced_whole_or_not_at_all(self, gateway: RunningGateway) -> None:
