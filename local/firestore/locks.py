@@ -57,6 +57,11 @@ class Locks:
         held = self._held.get(key, {}).get(holder)
         return held is not None and (held or not exclusive)
 
+    def interests(self, holder: Any) -> set[LockKey]:
+        """What a holder has locked, and what it is waiting for."""
+        wanted = {key for wait in self._line if wait.holder is holder for key in wait.keys}
+        return wanted | self._keys.get(holder, set())
+
     def held_queries(self) -> list[tuple[Any, LockKey]]:
         """Every lock on a query's result, with its holder."""
         return [(holder, key) for key, held in self._held.items() if key[0] == "query" for holder in held]

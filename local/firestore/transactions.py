@@ -32,6 +32,7 @@ IDLE_SECONDS: Final = 60.0
 TOTAL_SECONDS: Final = 270.0
 LOCK_WAIT_SECONDS: Final = 20.0
 _REMEMBERED: Final = 10_000
+_CONTENTION_SECONDS: Final = 10.0
 _OPTIMISTIC: Final = int(common.TransactionOptions.ConcurrencyMode.OPTIMISTIC)
 _Result = TypeVar("_Result")
 
@@ -47,7 +48,7 @@ class Patience:
 
 @dataclass(eq=False)
 class Transaction:
-    """`snapshot` is the moment it reads at, None for now; `alone` is how one that is tried again locks."""
+    """`snapshot` is the moment it reads at, None for now; one that is tried again locks `alone`."""
 
     identifier: bytes
     age: int
@@ -74,6 +75,9 @@ class Transactions:
         self._locks = Locks(self._doom)
         self._running: dict[bytes, Transaction] = {}
         self._ages: OrderedDict[bytes, int] = OrderedDict()
+        # what transactions that had to give way were locking together, and when one last had to
+        self._together: dict[LockKey, dict[LockKey, Query | None]] = {}
+        self._contended_at = 0.0
         self._next_age = count()
 
     def begin(self, options: Any, *, read_only_by_default: bool = False) -> Transaction:
@@ -81,7 +85,7 @@ class Transactions:
         mode = options.WhichOneof("mode") or ("read_only" if read_only_by_default else "read_write")
         now = self._database.clock.seconds()
         retried = options.read_write.retry_transaction
-        age = self._ages.get(retried) if retried else None
+        age = self._ages.get(retried)
         started = Transaction(
             identifier=secrets.token_bytes(16),
             age=next(self._next_age) if age is None else age,
@@ -89,7 +93,7 @@ class Transactions:
             used=now,
             read_only=mode == "read_only",
             optimistic=mode == "read_write" and options.read_write.concurrency_mode == _OPTIMISTIC,
-            alone=age is not None,
+            alone=bool(retried),
         )
         if started.read_only:
             asked = options.read_only
@@ -204,8 +208,12 @@ class Transactions:
         return transaction.snapshot is not None
 
     async def _locked(self, transaction: Transaction, keys: Sequence[LockKey]) -> bool:
+        wanted = set(keys)
+        if transaction.alone:
+            wanted |= self._locked_together(transaction, keys)
+
         def acquire() -> Awaitable[bool]:
-            return self._locks.acquire(transaction, keys, exclusive=transaction.alone)
+            return self._locks.acquire(transaction, wanted, exclusive=transaction.alone)
 
         return await self._patiently(transaction, acquire)
 
@@ -259,6 +267,7 @@ class Transactions:
         )
 
     def _doom(self, transaction: Transaction) -> None:
+        self._remember_together(transaction)
         transaction.doomed = True
         transaction.snapshot = self._database.clock.now()
         if transaction.committing:
@@ -267,6 +276,29 @@ class Transactions:
         else:
             self._locks.abandon(transaction, lambda done: done.set_result(None))
             self._locks.release(transaction)
+
+    def _remember_together(self, transaction: Transaction) -> None:
+        queries: dict[LockKey, Query | None] = {key: query for key, (query, _) in transaction.queries.items()}
+        interests = {key: queries.get(key) for key in self._locks.interests(transaction)}
+        self._contended_at = self._database.clock.seconds()
+        for key in interests:
+            self._together.setdefault(key, {}).update(interests)
+
+    def _locked_together(self, transaction: Transaction, keys: Iterable[LockKey]) -> set[LockKey]:
+        """What to lock beside these at once: whoever holds nothing while it waits is in nobody's way.
+
+        It goes by what is locked, not by who is tried again: the Python client tells all concurrent calls of one
+        decorated function to retry the same transaction.
+        """
+        if self._database.clock.seconds() - self._contended_at > _CONTENTION_SECONDS:
+            self._together.clear()
+        found: dict[LockKey, Query | None] = {}
+        for key in keys:
+            found |= self._together.get(key, {})
+        for key, query in found.items():
+            if query is not None:
+                transaction.queries.setdefault(key, (query, None))
+        return set(found)
 
     def _abort(self, transaction: Transaction | None) -> NoReturn:
         if transaction is not None:
