@@ -71,27 +71,26 @@ class Journal:
 
     def commit(self, database: str, documents: Mapping[str, Any | None], moment: int) -> None:
         """Write all of it or nothing: documents by path, None for those that are deleted."""
-        run = self._db.execute
-        run("begin immediate")
+        paths = [(database, path) for path in documents]
+        kept = [
+            (database, path, moment, document.SerializeToString())
+            for path, document in documents.items()
+            if document is not None
+        ]
+        self._db.execute("begin immediate")
         try:
-            for path, document in documents.items():
-                run(
-                    "insert into history (database, path, updated, until, body)"
-                    " select database, path, updated, ?, body from documents where database = ? and path = ?",
-                    (moment, database, path),
-                )
-                if document is None:
-                    run("delete from documents where database = ? and path = ?", (database, path))
-                else:
-                    run(
-                        "insert or replace into documents (database, path, updated, body) values (?, ?, ?, ?)",
-                        (database, path, moment, document.SerializeToString()),
-                    )
-            run("update clock set latest = ?", (moment,))
-            run("commit")
+            self._db.executemany(
+                "insert into history (database, path, updated, until, body)"
+                " select database, path, updated, ?3, body from documents where database = ?1 and path = ?2",
+                [(*key, moment) for key in paths],
+            )
+            self._db.executemany("delete from documents where database = ? and path = ?", paths)
+            self._db.executemany("insert into documents (database, path, updated, body) values (?, ?, ?, ?)", kept)
+            self._db.execute("update clock set latest = ?", (moment,))
+            self._db.execute("commit")
         except BaseException:
             if self._db.in_transaction:
-                run("rollback")
+                self._db.execute("rollback")
             raise
 
     def forget(self, horizon: int) -> None:
