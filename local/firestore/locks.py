@@ -91,6 +91,11 @@ class Locks:
         self._break_circles()
         try:
             return True, await wait.done
+        except asyncio.CancelledError:
+            if wait.done.cancelled() or not wait.done.done():
+                raise
+            # It was served in the same moment: what is written is written, and has to be told.
+            return True, wait.done.result()
         finally:
             if wait in self._line:
                 self._line.remove(wait)

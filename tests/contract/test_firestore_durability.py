@@ -14,7 +14,7 @@ from google.cloud import firestore
 
 from local.firestore.databases import Settings
 from local.firestore.server import settings_from_environment
-from tests.support.firestore import SECONDS, async_client, running_store, start_process
+from tests.support.firestore import SECONDS, async_client, begin, commit, running_store, start_process
 
 EXPIRES = {"fieldOverrides": [{"collectionGroup": "leases", "fieldPath": "expires_at", "ttl": True, "indexes": []}]}
 
@@ -94,8 +94,6 @@ async def test_time_never_goes_back(tmp_path: Path) -> None:
 
 
 async def test_a_transaction_does_not_outlive_the_server(tmp_path: Path) -> None:
-    from tests.contract.test_firestore_transactions import begin, commit
-
     async with running_store(tmp_path) as store:
         transaction = await begin(store)
     async with running_store(tmp_path) as store:

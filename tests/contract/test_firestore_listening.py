@@ -14,7 +14,7 @@ from google.api_core import exceptions
 from google.cloud.firestore_v1 import FieldFilter
 from google.cloud.firestore_v1.types import firestore as types
 
-from tests.support.firestore import ROOT, SECONDS, Store, running_store, start_process
+from tests.support.firestore import ROOT, SECONDS, Store, async_client, blocking_client, running_store, start_process
 
 Kind = types.TargetChange.TargetChangeType
 
@@ -55,13 +55,10 @@ class Watching:
 
 @contextlib.asynccontextmanager
 async def watching(port: int, choose: Callable[[Any], Any]) -> AsyncIterator[Watching]:
-    from tests.support.firestore import PROJECT, at, firestore
-
     seen = Watching()
 
     def begin() -> tuple[Any, Any]:
-        with at(port):
-            client = firestore.Client(project=PROJECT)
+        client = blocking_client(port)
         return client, choose(client).on_snapshot(seen)
 
     client, watch = await asyncio.to_thread(begin)
@@ -134,8 +131,6 @@ async def test_a_watch_goes_on_after_the_server_was_killed(tmp_path: Path) -> No
     """The client resumes by its token, and is told what had happened before and what happens after."""
     process, port = await start_process(tmp_path)
     async with watching(port, lambda client: client.collection("things")) as seen:
-        from tests.support.firestore import async_client
-
         client = async_client(port)
         await client.document("things/a").set({"n": 1})
         await client.document("things/b").set({"n": 1})

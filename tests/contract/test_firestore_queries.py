@@ -330,7 +330,9 @@ async def test_a_count_stops_where_it_is_told(store: Store) -> None:
 
     fields = await count({"count": {"up_to": 3}}, {"count": {"up_to": 30}, "alias": "many"}, {"count": {}})
     assert {alias: value.integer_value for alias, value in fields.items()} == {"field_1": 3, "many": 5, "field_2": 5}
-    for wrong in ([], [{"count": {"up_to": 0}}], [{}], [{"count": {}, "alias": "a"}] * 2, [{"count": {}}] * 6):
+    twice: list[dict[str, Any]] = [{"count": {}, "alias": "a"}] * 2
+    refused: list[list[dict[str, Any]]] = [[], [{"count": {"up_to": 0}}], [{}], twice, [{"count": {}}] * 6]
+    for wrong in refused:
         with pytest.raises(exceptions.InvalidArgument):
             await count(*wrong)
 

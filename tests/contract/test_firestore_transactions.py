@@ -16,7 +16,7 @@ from google.cloud.firestore_v1.types import common
 
 from local.firestore.databases import Settings
 from local.firestore.transactions import Patience
-from tests.support.firestore import ROOT, SECONDS, Store, running_store
+from tests.support.firestore import ROOT, SECONDS, Store, begin, commit, read, running_store
 
 WRITERS, INCREMENTS = 8, 50
 
@@ -31,32 +31,6 @@ async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store
 @pytest.fixture
 def things(store: Store) -> Any:
     return store.collection("things")
-
-
-async def begin(store: Store, **options: Any) -> bytes:
-    request = {"database": ROOT, "options": common.TransactionOptions(**options)}
-    started = await store.api.begin_transaction(request=request, timeout=SECONDS)
-    identifier: bytes = started.transaction
-    return identifier
-
-
-async def read(store: Store, reference: Any, transaction: bytes, seconds: float = SECONDS) -> Any:
-    """The field `n` of a document as a transaction sees it; None where there is no document."""
-    request = {"database": ROOT, "documents": [reference._document_path], "transaction": transaction}
-    answers = await store.api.batch_get_documents(request=request, timeout=seconds, retry=None)
-    answer = await anext(aiter(answers))
-    return answer.found.fields["n"].integer_value if answer.found.name else None
-
-
-async def commit(store: Store, transaction: bytes, **documents: Any) -> Any:
-    """Commit a transaction that gives documents a new `n`: {n: [references]}."""
-    writes = [
-        {"update": {"name": reference._document_path, "fields": {"n": {"integer_value": int(name[1:])}}}}
-        for name, references in documents.items()
-        for reference in references
-    ]
-    request = {"database": ROOT, "transaction": transaction, "writes": writes}
-    return await store.api.commit(request=request, timeout=SECONDS)
 
 
 async def value(reference: Any) -> Any:

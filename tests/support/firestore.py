@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from google.cloud import firestore
+from google.cloud.firestore_v1.types import common
 
 from local.faults import FaultBook
 from local.firestore.databases import Settings
@@ -57,16 +58,11 @@ class Store:
         """A collection that no other test uses."""
         return self.client.collection(f"{name}-{os.urandom(6).hex()}")
 
-    def blocking(self, database: str = "(default)") -> Any:
-        """A synchronous client; for other threads than the server's."""
-        with at(self.port):
-            return firestore.Client(project=PROJECT, database=database)
-
     async def in_thread(self, work: Callable[[Any], _Result]) -> _Result:
         """Work with a synchronous client beside the loop that serves it."""
 
         def run() -> _Result:
-            client = self.blocking()
+            client = blocking_client(self.port)
             try:
                 return work(client)
             finally:
@@ -80,6 +76,12 @@ def at(port: int) -> Iterator[None]:
     """Clients that are made inside talk to a stand-in on this port."""
     with mock.patch.dict(os.environ, {"FIRESTORE_EMULATOR_HOST": f"127.0.0.1:{port}"}):
         yield
+
+
+def blocking_client(port: int) -> Any:
+    """A synchronous client; for other threads than the server's."""
+    with at(port):
+        return firestore.Client(project=PROJECT)
 
 
 def async_client(port: int, database: str = "(default)") -> Any:
@@ -102,6 +104,32 @@ async def running_store(
     finally:
         await client._firestore_api.transport.close()
         await server.stop(0)
+
+
+async def begin(store: Store, **options: Any) -> bytes:
+    request = {"database": ROOT, "options": common.TransactionOptions(**options)}
+    started = await store.api.begin_transaction(request=request, timeout=SECONDS)
+    identifier: bytes = started.transaction
+    return identifier
+
+
+async def read(store: Store, reference: Any, transaction: bytes, seconds: float = SECONDS) -> Any:
+    """The field `n` of a document as a transaction sees it; None where there is no document."""
+    request = {"database": ROOT, "documents": [reference._document_path], "transaction": transaction}
+    answers = await store.api.batch_get_documents(request=request, timeout=seconds, retry=None)
+    answer = await anext(aiter(answers))
+    return answer.found.fields["n"].integer_value if answer.found.name else None
+
+
+async def commit(store: Store, transaction: bytes, **documents: Any) -> Any:
+    """Commit a transaction that gives documents a new `n`: {n: [references]}."""
+    writes = [
+        {"update": {"name": reference._document_path, "fields": {"n": {"integer_value": int(name[1:])}}}}
+        for name, references in documents.items()
+        for reference in references
+    ]
+    request = {"database": ROOT, "transaction": transaction, "writes": writes}
+    return await store.api.commit(request=request, timeout=SECONDS)
 
 
 def _written(folder: Path, indexes: Mapping[str, Any]) -> Path:
