@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 import grpc
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
-GRPC_STAND_INS: Final = frozenset({"speech", "texttospeech", "secrets"})
+GRPC_STAND_INS: Final = frozenset({"speech", "texttospeech", "secrets", "firestore"})
 HTTP_STAND_INS: Final = frozenset({"supabase", "agent", "google"})
 STAND_INS: Final = GRPC_STAND_INS | HTTP_STAND_INS | {"smtp"}
 EVERY_METHOD: Final = "*"

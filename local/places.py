@@ -14,6 +14,8 @@ PROJECT = "oprina-local"
 REGION = "us-central1"
 SPEECH_LOCATION = "us"
 DEFAULT_PORT = 8080
+# So many in a row belong to one local cloud.
+PORTS = 20
 DEFAULT_DATA = ".local"
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -31,11 +33,11 @@ class Places:
         """Read DATA (relative paths start at the repository) and PORT.
 
         Raises:
-            ValueError: PORT is not a number that leaves room for the nine ports after it.
+            ValueError: PORT is not a number that leaves room for the ports after it.
         """
         raw = environment.get("PORT") or str(DEFAULT_PORT)
-        if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - 9:
-            raise ValueError(f"PORT={raw} is not a port number between 1 and 65526.")
+        if not raw.isdecimal() or not 1 <= int(raw) <= 65536 - PORTS:
+            raise ValueError(f"PORT={raw} is not a port number between 1 and {65536 - PORTS}.")
         return cls(data=(REPOSITORY / (environment.get("DATA") or DEFAULT_DATA)).resolve(), port=int(raw))
 
     @property
@@ -81,6 +83,16 @@ class Places:
         return self.port + 9
 
     @property
+    def firestore_port(self) -> int:
+        """Firestore, gRPC."""
+        return self.port + 10
+
+    @property
+    def last_port(self) -> int:
+        """All ports from `port` on to this one belong to the local cloud."""
+        return self.port + PORTS - 1
+
+    @property
     def faults_file(self) -> Path:
         return self.data / "faults.json"
 
@@ -100,6 +112,10 @@ class Places:
     @property
     def secrets_file(self) -> Path:
         return self.data / "secrets.sqlite3"
+
+    @property
+    def firestore_file(self) -> Path:
+        return self.data / "firestore.sqlite3"
 
     @property
     def database_folder(self) -> Path:

@@ -5,6 +5,7 @@ It exists on laptops only: nothing of it is ever deployed.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from local.faults import EVERY_METHOD, STAND_INS, FaultBook
+from local.firestore.shelf import Shelf
 from local.gateway.guard import LocalOnly
 from local.gateway.site import WithHeaders
 from local.launcher.environment import AGENT_RESOURCE, GOOGLE_CLIENT_ID, RECOGNIZER
@@ -64,6 +66,7 @@ def endpoints(places: Places, environment: Mapping[str, str]) -> dict[str, Any]:
         "speech": grpc(places.speech_port, location=SPEECH_LOCATION, recognizer=RECOGNIZER),
         "texttospeech": grpc(places.speech_port),
         "secrets": grpc(places.secrets_port, parent=f"projects/{PROJECT}"),
+        "firestore": grpc(places.firestore_port, database=f"projects/{PROJECT}/databases/(default)"),
         "agent": rest(places.agent_port, resource=AGENT_RESOURCE, location=REGION),
         "supabase": rest(
             places.supabase_port,
@@ -93,6 +96,7 @@ class Console:
         self._places = places
         self._environment = environment
         self._mailbox = Mailbox(places.mail_file)
+        self._shelf = Shelf(places.firestore_file)
         self._faults = FaultBook(places.faults_file)
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"), autoescape=select_autoescape(), trim_blocks=True
@@ -108,6 +112,9 @@ class Console:
             Route("/mail/read", self.mail_list),
             Route("/mail/read/{mail_id:int}", self.mail_reader),
             Route("/mail/read/{mail_id:int}/html", self.mail_document),
+            Route("/firestore", self.firestore),
+            Route("/firestore/documents", self.firestore_documents),
+            Route("/firestore/document", self.firestore_document),
             Route("/faults", self.faults, methods=["GET", "PUT"]),
             Route("/faults/edit", self.fault_editor, methods=["GET", "POST"]),
         ]
@@ -150,6 +157,23 @@ class Console:
         if mail is None or mail.html is None:
             return PlainTextResponse("This mail has no HTML part.", 404)
         return HTMLResponse(_LINKS_LEAVE_THE_FRAME + mail.html, headers={"content-security-policy": _MAIL_POLICY})
+
+    async def firestore(self, _: Request) -> Response:
+        return self._page("firestore.html", collections=await asyncio.to_thread(self._shelf.collections))
+
+    async def firestore_documents(self, request: Request) -> Response:
+        database, collection, after = (
+            request.query_params.get(name, "") for name in ("database", "collection", "after")
+        )
+        page = await asyncio.to_thread(self._shelf.documents, database, collection, after)
+        return self._page("firestore_documents.html", database=database, collection=collection, after=after, page=page)
+
+    async def firestore_document(self, request: Request) -> Response:
+        database, path = (request.query_params.get(name, "") for name in ("database", "path"))
+        document = await asyncio.to_thread(self._shelf.document, database, path)
+        if document is None:
+            return PlainTextResponse("There is no such document.", 404)
+        return self._page("firestore_document.html", database=database, document=document)
 
     async def faults(self, request: Request) -> Response:
         if request.method == "PUT":

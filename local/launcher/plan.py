@@ -56,6 +56,16 @@ def cloud(places: Places) -> Part:
     )
 
 
+def firestore(places: Places) -> Part:
+    """Firestore: a query over many documents is work, and would keep everybody else in `cloud` waiting."""
+    return Part(
+        name="firestore",
+        command=module("local.firestore"),
+        environment=own(places),
+        port=places.firestore_port,
+    )
+
+
 def postgres(places: Places, cluster: Cluster) -> Part:
     return Part(
         name="postgres",

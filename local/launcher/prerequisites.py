@@ -1,4 +1,4 @@
-"""What must hold before anything is started: a folder of our own, and ten free ports."""
+"""What must hold before anything is started: a folder of our own, and free ports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from local.places import HOST, Places
+from local.places import HOST, PORTS, Places
 
 MARKER = ".made-by-oprina-local"
 # Joined models cost a gigabyte and minutes to make, belong to no state, and so survive FRESH=1.
@@ -108,6 +108,7 @@ def named_ports(places: Places) -> dict[str, int]:
         "smtp": places.smtp_port,
         "public objects": places.static_port,
         "google": places.google_port,
+        "firestore": places.firestore_port,
     }
 
 
@@ -125,7 +126,7 @@ def check_ports(places: Places) -> None:
     several = len(taken) > 1
     raise NotPossible(
         f"{'Ports' if several else 'Port'} {', '.join(taken)} {'are' if several else 'is'} already in use by another "
-        f"program. Stop it, or start on other ports (ten in a row): make dev PORT={_other(places.port)}"
+        f"program. Stop it, or start on other ports ({PORTS} in a row): make dev PORT={_other(places.port)}"
     )
 
 
@@ -144,4 +145,4 @@ def _free(port: int) -> bool:
 
 
 def _other(port: int) -> int:
-    return port + 100 if port + 109 < 65535 else 8080
+    return port + 100 if port + 100 + PORTS <= 65536 else 8080

@@ -112,7 +112,7 @@ def _reasons(failure: BaseException | None) -> list[str]:
 async def _live(places: Places, options: Options, screen: Screen, supervisor: Supervisor) -> None:
     """Bring everything up, and stay until something cannot be kept running."""
     screen.plain("Oprina, the local cloud")
-    screen.plain(f"  state in {places.data}, ports {places.port} to {places.google_port} of this machine")
+    screen.plain(f"  state in {places.data}, ports {places.port} to {places.last_port} of this machine")
     async with asyncio.TaskGroup() as group:
         for part in plan.engines(places):
             group.create_task(supervisor.start(part))
@@ -126,6 +126,7 @@ async def _bring_up_the_product(places: Places, options: Options, screen: Screen
     cluster = Cluster(places.database_folder, places.postgres_port)
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.start(plan.cloud(places)))
+        group.create_task(supervisor.start(plan.firestore(places)))
         group.create_task(_start_postgres(places, cluster, screen, supervisor))
     secrets: dict[str, str] = json.loads(places.environment_file.read_text())
     await _start_postgrest(places, cluster, secrets["BACKEND_KEY"], screen, supervisor)

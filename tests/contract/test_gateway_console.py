@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import Any
 
 import pytest
 
 from local.mail import Mailbox
+from tests.support.firestore import ROOT, running_store
 from tests.support.gateway import RunningGateway, running_gateway
 
 
@@ -83,6 +87,7 @@ class TestConsole:
             "speech",
             "texttospeech",
             "secrets",
+            "firestore",
             "agent",
             "supabase",
             "google",
@@ -91,6 +96,37 @@ class TestConsole:
             "region",
         } <= answer.keys()
         assert answer["speech"]["url"] == f"http://127.0.0.1:{gateway.places.speech_port}"
+
+    async def test_firestore_is_shown_as_it_is_kept_and_nothing_of_it_runs(self, gateway: RunningGateway) -> None:
+        assert "No documents yet" in (await gateway.client.get("/local/firestore")).text
+        async with running_store(gateway.places.data) as store:
+            moment = datetime(2026, 1, 2, tzinfo=UTC)
+            wild = "<img src=x onerror=alert(1)>&\"'"
+            await store.client.collection("steps").document(wild).set({wild: [wild, {"at": moment}]})
+            await store.client.document(f"steps/{wild}/parts/deep").set({"raw": b"\x00", "n": 1.5, "none": None})
+            for number in range(101):
+                await store.client.document(f"many/{number:03}").set({"n": number})
+        overview = await gateway.client.get("/local/firestore")
+        links = [html.unescape(link) for link in re.findall(r'href="(/local/firestore/documents[^"]*)"', overview.text)]
+        assert len(links) == 3
+        many = next(link for link in links if "collection=many" in link)
+        first = await gateway.client.get(many)
+        assert ("000" in first.text, "100</a>" in first.text) == (True, False)
+        more = html.unescape(re.findall(r'href="([^"]*after=[^"]*)"', first.text)[0])
+        assert "100</a>" in (await gateway.client.get(more)).text
+        for link in links:
+            page = await gateway.client.get(link)
+            assert "<img" not in page.text
+            for inner in re.findall(r'href="(/local/firestore/document\?[^"]*)"', page.text)[:2]:
+                document = await gateway.client.get(html.unescape(inner))
+                assert document.status_code == 200
+                assert "<img" not in document.text
+        deep = {"database": ROOT, "path": f"steps/{wild}/parts/deep"}
+        shown = html.unescape((await gateway.client.get("/local/firestore/document", params=deep)).text)
+        assert '"raw": "base64:AA=="' in shown
+        missing = await gateway.client.get("/local/firestore/document", params=deep | {"path": "steps/none"})
+        assert missing.status_code == 404
+        assert (await gateway.client.post("/local/firestore")).status_code == 405
 
     async def test_faults_are_replaced_whole_or_not_at_all(self, gateway: RunningGateway) -> None:
         faults = {"speech": {"Recognize": {"delay_ms": 50, "status": "UNAVAILABLE"}}}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.launcher.environment import addresses
-from local.places import Places
+from local.places import PORTS, Places
 from shared.accounts.tokens import new_keyring
 from shared.http.discovery import ROOT
 
@@ -70,8 +70,8 @@ def environment(data: Path) -> dict[str, str]:
 
 
 def _deaf_ports() -> int:
-    """The first of ten neighbouring ports where nobody listens."""
-    return next(first for first in range(20_000, 30_000, 10) if all(_deaf(first + step) for step in range(10)))
+    """The first of neighbouring ports where nobody listens."""
+    return next(first for first in range(20_000, 30_000, PORTS) if all(_deaf(first + step) for step in range(PORTS)))
 
 
 def _deaf(port: int) -> bool:

@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 
 from local.launcher.prerequisites import named_ports
-from local.places import HOST, REPOSITORY, Places
+from local.places import HOST, PORTS, REPOSITORY, Places
 
 READY_WITHIN_SECONDS = 90.0
 STOP_WITHIN_SECONDS = 20.0
@@ -255,12 +255,12 @@ def stack_folder() -> Iterator[Path]:
 
 
 def free_ports() -> int:
-    """The first of ten ports in a row that are all free, below those that the system hands out by itself."""
+    """The first of several ports in a row that are all free, below those that the system hands out by itself."""
     for _ in range(200):
-        first = random.randrange(12_000, 30_000, 10)
+        first = random.randrange(12_000, 30_000, PORTS)
         if all(_free(port) for port in named_ports(Places(Path(), first)).values()):
             return first
-    raise StackFailed("no ten free ports in a row were found")
+    raise StackFailed("no free ports in a row were found")
 
 
 def _free(port: int) -> bool:
