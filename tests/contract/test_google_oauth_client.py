@@ -151,7 +151,7 @@ async def test_an_id_token_with_a_wrong_or_missing_claim_is_not_believed(
     assert (error.code, error.retryable) == ("google_refused", False)
 
 
-@pytest.mark.parametrize("nonce", [None, "", "another", NONCE + "x"])
+@pytest.mark.parametrize("nonce", [None, "", "another", NONCE + "x"], ids=["none", "empty", "other", "longer"])
 async def test_an_id_token_of_another_request_is_not_believed(impostor: Impostor, nonce: str | None) -> None:
     error = await refused(impostor, impostor.signed(nonce=nonce))
     assert isinstance(error, BadRequest)
