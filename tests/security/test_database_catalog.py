@@ -42,12 +42,14 @@ where n.nspname = %s and has_function_privilege(%s, p.oid, 'execute')
 SERVER_FUNCTIONS = {
     "register_person", "resend_verification", "verify_email", "find_credentials", "open_sign_in", "rotate_refresh",
     "take_outbox", "settle_outbox", "take_delivery", "settle_delivery", "reap_turns", "purge", "ping",
-    "set_administrator",
+    "set_administrator", "note_failed_sign_in", "renew_password_hash", "ask_password_reset", "find_password_reset",
+    "reset_password",
 }  # fmt: skip
 PERSON_FUNCTIONS = {
     "enter_only", "settle_entry", "record_usage", "end_sign_in", "get_me", "update_me", "create_session",
     "list_sessions", "get_session", "update_session", "delete_session", "end_session", "session_opening",
     "retitle_session", "list_messages", "open_turn", "close_turn", "get_turn", "interrupt_turn",
+    "end_all_sign_ins", "list_sign_ins", "end_one_sign_in", "change_password",
 }  # fmt: skip
 TABLES = {
     "users", "sign_ins", "refresh_tokens", "one_time_tokens", "sessions", "messages", "turns", "idempotency_keys",
