@@ -9,10 +9,9 @@ from uuid import UUID
 from shared.operations import service as operations
 from shared.runtime import clock, logs
 
-# Longer than handing a mail to a server that is well.
+# Longer than handing a mail to a server that is well; one that is not is given up a little before.
 _WHOLE_MS: Final = 1_000
-# What is kept of it for the database, when the mail server is not well.
-_REST_MS: Final = 50
+_PATIENCE_MS: Final = 950
 
 
 async def send_quietly(outbox_id: UUID | None, started_ms: float) -> None:
@@ -22,7 +21,7 @@ async def send_quietly(outbox_id: UUID | None, started_ms: float) -> None:
     """
     if outbox_id is not None:
         try:
-            async with asyncio.timeout(_left(started_ms, _WHOLE_MS - _REST_MS)):
+            async with asyncio.timeout(_left(started_ms, _PATIENCE_MS)):
                 await operations.deliver_outbox([outbox_id])
         except TimeoutError:
             logs.logger().warning("a mail was not sent in time; the sweep will send it")

@@ -36,9 +36,9 @@ from shared.http.declaration import Caller, Function
 from shared.runtime import clock
 from shared.runtime.settings import load
 from tests.support.gateway import free_socket, served
-from tests.support.google_storage import Storage
+from tests.support.google_storage import Storage, Stored
 
-PROJECT, NAME, BUCKET = "oprina-local", "access-token-keyring", "public"
+NAME = "access-token-keyring"
 ISSUER = "https://tokens.oprina.test"
 MINUTES = timedelta(minutes=1)
 OBJECT = publication.OBJECT
@@ -50,17 +50,31 @@ class Cloud:
 
     monkeypatch: pytest.MonkeyPatch
     secrets: secretmanager.SecretManagerServiceClient
-    faults: FaultBook
-    folder: Path
-    storage: Storage
-    file_url: str
-    storage_url: str
+    servers: Servers
+    name: str
+    """Of the project, the folder and the bucket."""
 
     def use(self, place: str) -> None:
         """Publish to the `file` or the `object`, and read the keys there."""
-        addresses = {"file": f"file:{self.folder}", "object": f"gs://{BUCKET}"}
-        urls = {"file": f"{self.file_url}/{OBJECT}", "object": f"{self.storage_url}/{BUCKET}/{OBJECT}"}
-        self.set(PUBLIC_FOLDER=addresses[place], JWKS_URL=urls[place])
+        addresses = {"file": f"file:{self.folder}", "object": f"gs://{self.name}"}
+        urls = {"file": self.servers.file_url, "object": self.servers.storage_url}
+        self.set(PUBLIC_FOLDER=addresses[place], JWKS_URL=f"{urls[place]}/{self.name}/{OBJECT}")
+
+    @property
+    def folder(self) -> Path:
+        return self.servers.public / self.name
+
+    @property
+    def storage(self) -> Storage:
+        return self.servers.storage
+
+    @property
+    def faults(self) -> FaultBook:
+        return self.servers.faults
+
+    @property
+    def objects(self) -> dict[str, Stored]:
+        return self.storage.buckets[self.name]
 
     def set(self, **values: str) -> None:
         for name, value in values.items():
@@ -69,7 +83,7 @@ class Cloud:
 
     @property
     def parent(self) -> str:
-        return f"projects/{PROJECT}/secrets/{NAME}"
+        return f"projects/{self.name}/secrets/{NAME}"
 
     def text(self, version: int | str = "latest") -> str:
         answer = self.secrets.access_secret_version(name=f"{self.parent}/versions/{version}", timeout=10)
@@ -87,7 +101,7 @@ class Cloud:
         )
 
     def published(self) -> list[str]:
-        place = publication.publication(os.environ["PUBLIC_FOLDER"], self.storage_url).read()
+        place = publication.publication(os.environ["PUBLIC_FOLDER"], self.servers.storage_url).read()
         return [] if place is None else kids(place.content)
 
     def age_file(self, minutes: int) -> None:
@@ -101,52 +115,74 @@ def kids(document: bytes) -> list[str]:
     return [key["kid"] for key in json.loads(document)["keys"]]
 
 
+@dataclass(frozen=True)
+class Servers:
+    """What runs for all tests of this file, each of which has a project, a folder and a bucket of its own."""
+
+    faults: FaultBook
+    storage: Storage
+    public: Path
+    secrets_port: int
+    file_url: str
+    storage_url: str
+
+
 @asynccontextmanager
-async def _serving(folder: Path, faults: FaultBook, storage: Storage) -> AsyncIterator[tuple[int, str, str]]:
-    secrets = SecretsServer(folder / "secrets.sqlite3", faults)
+async def _serving(root: Path) -> AsyncIterator[Servers]:
+    faults, storage = FaultBook(root / "faults.json"), Storage()
+    secrets = SecretsServer(root / "secrets.sqlite3", faults)
     port = await secrets.start()
     try:
         async with AsyncExitStack() as stack:
-            files = await stack.enter_async_context(served(public_objects(folder / "public"), free_socket()))
+            files = await stack.enter_async_context(served(public_objects(root / "public"), free_socket()))
             objects = await stack.enter_async_context(served(storage.app(), free_socket()))
-            yield port, files, objects
+            yield Servers(faults, storage, root / "public", port, files, objects)
     finally:
         await secrets.stop()
 
 
-@pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Servers on a thread of their own: the tool is a command, and its clients block."""
-    faults, storage = FaultBook(tmp_path / "faults.json"), Storage({BUCKET: {}})
-    ready, ports, end = threading.Event(), [], threading.Event()
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """On a thread of their own: the tool is a command, and its clients block."""
+    ready, end = threading.Event(), threading.Event()
+    started: list[Servers] = []
 
     async def serve() -> None:
-        async with _serving(tmp_path, faults, storage) as found:
-            ports.append(found)
+        async with _serving(tmp_path_factory.mktemp("keys")) as found:
+            started.append(found)
             ready.set()
             await asyncio.to_thread(end.wait)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
     assert ready.wait(20)
-    port, files, objects = ports[0]
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    yield started[0]
+    end.set()
+    thread.join(20)
+
+
+@pytest.fixture
+def cloud(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    name = f"test-{uuid4().hex[:12]}"
+    endpoint = f"http://127.0.0.1:{servers.secrets_port}"
+    with grpc.insecure_channel(endpoint.removeprefix("http://")) as channel:
         transport = SecretManagerServiceGrpcTransport(channel=channel)
         client = secretmanager.SecretManagerServiceClient(transport=transport)
         made = secretmanager.Secret({"replication": {"automatic": {}}})
-        client.create_secret(parent=f"projects/{PROJECT}", secret_id=NAME, secret=made, timeout=10)
-        cloud = Cloud(monkeypatch, client, faults, tmp_path / "public", storage, files, objects)
+        client.create_secret(parent=f"projects/{name}", secret_id=NAME, secret=made, timeout=10)
+        servers.storage.buckets[name] = {}
+        servers.storage.seen.clear()
+        cloud = Cloud(monkeypatch, client, servers, name)
         cloud.set(
-            GOOGLE_CLOUD_PROJECT=PROJECT,
-            SECRETS_ENDPOINT=f"http://127.0.0.1:{port}",
-            STORAGE_ENDPOINT=objects,
+            GOOGLE_CLOUD_PROJECT=name,
+            SECRETS_ENDPOINT=endpoint,
+            STORAGE_ENDPOINT=servers.storage_url,
             TOKEN_ISSUER=ISSUER,
             TOKEN_AUDIENCE="authenticated",
         )
         cloud.use("file")
         yield cloud
-    end.set()
-    thread.join(20)
+    servers.faults.write({})
     load.cache_clear()
     _keys.cache_clear()
 
@@ -221,7 +257,7 @@ async def test_in_every_minute_of_a_rotation_every_cache_knows_the_key_of_every_
                 deployed = cloud.ring(deployed_version)
                 arguments = ["rotate", "--deployed", str(deployed_version)]
             assert await command(*arguments) == 0
-            document = cloud.storage.buckets[BUCKET][OBJECT].content
+            document = cloud.objects[OBJECT].content
             if not seen.documents or seen.documents[-1][1] != document:
                 seen.documents.append((now, document))
                 steps.append(f"{len(kids(document))} published")
@@ -388,9 +424,9 @@ async def test_an_answer_of_cloud_storage_that_is_lost_is_found_out_by_the_next_
     assert await command("rotate") == 0
     cloud.storage.lose_answers = 1
     assert await command("rotate") == 1
-    written = cloud.storage.buckets[BUCKET][OBJECT].generation
+    written = cloud.objects[OBJECT].generation
     assert await command("rotate") == 0
-    assert cloud.storage.buckets[BUCKET][OBJECT].generation == written
+    assert cloud.objects[OBJECT].generation == written
     assert cloud.published() == cloud.ring().kids
 
 
@@ -442,9 +478,9 @@ async def test_the_object_is_stored_as_verifiers_should_get_it(cloud: Cloud) -> 
 
 
 async def test_a_folder_of_a_bucket_may_be_named(cloud: Cloud) -> None:
-    cloud.set(PUBLIC_FOLDER=f"gs://{BUCKET}/issuer/")
+    cloud.set(PUBLIC_FOLDER=f"gs://{cloud.name}/issuer/")
     assert await command("rotate") == 0
-    assert list(cloud.storage.buckets[BUCKET]) == [f"issuer/{OBJECT}"]
+    assert list(cloud.objects) == [f"issuer/{OBJECT}"]
 
 
 async def test_a_bucket_that_is_not_there_is_no_empty_publication(

@@ -30,7 +30,8 @@ export class Account {
     const password = passwordField("current-password");
     const form = this.#form("Sign in", reason, [email, password], "Sign in", () =>
       this.#begin("/v1/auth/login", { email: valueOf(email), password: valueOf(password) }));
-    form.after(switchLine("New here?", "Make an account", () => this.askToRegister()));
+    form.after(switchLine("New here?", "Make an account", () => this.askToRegister()),
+      switchLine("Forgot your password?", "Set a new one", () => this.askForReset(valueOf(email))));
     if (this.#local) form.append(this.#demo(email, password));
     focusFirst(form);
   }
@@ -44,6 +45,28 @@ export class Account {
       await this.#register(valueOf(email), valueOf(password), valueOf(name).trim());
     });
     form.after(switchLine("Already have one?", "Sign in", () => this.askToSignIn()));
+    focusFirst(form);
+  }
+
+  /** @param {string} [known] an address that was typed already */
+  askForReset(known = "") {
+    const email = emailField();
+    email.querySelector("input").value = known;
+    const form = this.#form("Set a new password", "", [email], "Send me a link", async () => {
+      await this.#api.post("/v1/auth/password/forgot", { email: valueOf(email) });
+      this.#resetSent(valueOf(email));
+    });
+    form.after(switchLine("Know it after all?", "Sign in", () => this.askToSignIn()));
+    focusFirst(form);
+  }
+
+  /** Spends the token of a reset mail with a new password, which signs the person in. */
+  askToReset(token) {
+    const password = passwordField("new-password");
+    password.append(element("span", { class: "hint" }, "At least 8 characters. You are signed out everywhere else."));
+    const form = this.#form("Choose a new password", "", [password], "Set it and sign in", () =>
+      this.#begin("/v1/auth/password/reset", { token, new_password: valueOf(password) }));
+    form.after(switchLine("Is the link too old?", "Ask for another", () => this.askForReset()));
     focusFirst(form);
   }
 
@@ -79,12 +102,26 @@ export class Account {
     const title = element("h2", { tabindex: "-1" }, "Check your mail");
     this.#show(title,
       element("p", {}, `A link was sent to ${email}. It confirms the address and signs you in.`),
-      this.#local ? element("p", { class: "hint" }, "This backend runs on your own machine; its mail is kept in the ",
-        element("a", { href: "/local/mail/read", target: "_blank", rel: "noopener" }, "local mailbox"), ".") : null,
+      this.#local ? this.#mailbox() : null,
       element("div", { class: "buttons" }, again,
         element("button", { type: "button", class: "quiet", onclick: () => this.askToSignIn() }, "Back to sign in")),
       outcome);
     title.focus();
+  }
+
+  #resetSent(email) {
+    const title = element("h2", { tabindex: "-1" }, "Check your mail");
+    this.#show(title,
+      element("p", {}, `If ${email} has an account, a link to set a new password was sent there.`),
+      this.#local ? this.#mailbox() : null,
+      element("div", { class: "buttons" },
+        element("button", { type: "button", class: "quiet", onclick: () => this.askToSignIn() }, "Back to sign in")));
+    title.focus();
+  }
+
+  #mailbox() {
+    return element("p", { class: "hint" }, "This backend runs on your own machine; its mail is kept in the ",
+      element("a", { href: "/local/mail/read", target: "_blank", rel: "noopener" }, "local mailbox"), ".");
   }
 
   async #resend(email, button, outcome) {

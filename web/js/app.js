@@ -82,7 +82,7 @@ function leave(reason) {
   account.askToSignIn(reason === "expired" ? "Your sign-in has ended. Sign in again: what you typed is kept." : "");
 }
 
-/** What the address asks for: a verification, a conversation, or nothing. */
+/** What the address asks for: what a link in a mail does, a conversation, or nothing. */
 async function route() {
   const asked = new URLSearchParams(location.hash.slice(1));
   if (asked.has("verify")) {
@@ -90,6 +90,11 @@ async function route() {
     history.replaceState(null, "", location.pathname);
     byId("workspace").hidden = true;
     return account.verify(asked.get("verify"));
+  }
+  if (asked.has("reset")) {
+    history.replaceState(null, "", location.pathname);
+    byId("workspace").hidden = true;
+    return account.askToReset(asked.get("reset"));
   }
   if (!signIn.user) return undefined;
   const id = asked.get("c");
@@ -212,7 +217,8 @@ async function start() {
   byId("local-links").hidden = !local;
   apply();
   health.check();
-  if (new URLSearchParams(location.hash.slice(1)).has("verify")) return route();
+  const asked = new URLSearchParams(location.hash.slice(1));
+  if (asked.has("verify") || asked.has("reset")) return route();
   if (!signIn.possible) return account.askToSignIn();
   try {
     await signIn.refresh();
