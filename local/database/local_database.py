@@ -184,7 +184,8 @@ class _FrontThread:
 
 
 def _listening(port: int) -> socket.socket:
-    bound = socket.socket()
+    # With its protocol named, since asyncio sends small answers at once (TCP_NODELAY) on such sockets only.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((HOST, port))

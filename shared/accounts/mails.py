@@ -36,6 +36,40 @@ def goodbye() -> dict[str, Any]:
     return {"template": "goodbye", "values": {}}
 
 
+def password_reset(to: str, token: str) -> MailContent:
+    """The mail whose link sets a new password."""
+    return _mail(
+        to,
+        "Set a new password",
+        [
+            "Somebody, probably you, asked to set a new password for your account at Oprina.",
+            "Open this link within an hour to choose one. It works once, and you will be signed out everywhere else.",
+        ],
+        ("Set a new password", f"{_page()}/#reset={token}"),
+        "You did not ask for this? Then ignore this mail: your password stays as it is.",
+    )
+
+
+def password_was_reset(to: str) -> MailContent:
+    """The mail that tells a person that the link was used."""
+    return _password_news(to, "Your password was set with the link that we mailed to this address.")
+
+
+def password_was_changed(to: str) -> MailContent:
+    """The mail that tells a person that somebody who knew the old password set a new one."""
+    return _password_news(to, "Your password was changed by somebody who was signed in and knew the old one.")
+
+
+def _password_news(to: str, what: str) -> MailContent:
+    return _mail(
+        to,
+        "Your password was changed",
+        [what, "All other devices were signed out."],
+        ("Open Oprina", f"{_page()}/"),
+        "It was not you? Then choose “Forgot your password?” at once: it sets a new one and signs everybody else out.",
+    )
+
+
 def _page() -> str:
     settings: PageSettings = load(PageSettings)
     return settings.page_url.rstrip("/")

@@ -23,6 +23,8 @@ from shared.accounts import rules
 
 USER_AGENT_MAX = 300
 
+_PASSWORD_SIZE = "At least 8 characters and at most 72 bytes in UTF-8, and none of the common ones."  # noqa: S105 - its rule
+
 _HTTP_URL = TypeAdapter(HttpUrl)
 
 # No control characters and no line breaks of any kind.
@@ -105,7 +107,7 @@ class _Request(BaseModel):
 
 class Registration(_Request):
     email: Email
-    password: NewPassword = Field(description="At least 8 characters and at most 72 bytes in UTF-8.")
+    password: NewPassword = Field(description=_PASSWORD_SIZE)
     full_name: Name | None = None
     preferred_name: Name | None = None
     timezone: TimeZone | None = Field(default=None, description="A name of the IANA database.")
@@ -127,6 +129,16 @@ class VerificationToken(_Request):
 
 class RefreshToken(_Request):
     refresh_token: OpaqueToken
+
+
+class PasswordReset(_Request):
+    token: OpaqueToken
+    new_password: NewPassword = Field(description=_PASSWORD_SIZE)
+
+
+class PasswordChange(_Request):
+    current_password: GivenPassword
+    new_password: NewPassword = Field(description=_PASSWORD_SIZE)
 
 
 class ProfileChanges(_Request):
@@ -172,6 +184,12 @@ class VerificationSent(BaseModel):
     status: Literal["verification_sent"] = "verification_sent"
 
 
+class ResetSent(BaseModel):
+    """The same answer whether or not anybody has this address."""
+
+    status: Literal["reset_sent"] = "reset_sent"
+
+
 class SignedInAnswer(BaseModel):
     """A sign-in's tokens. `expires_in` is the access token's life in seconds; the refresh token works once."""
 
@@ -183,12 +201,21 @@ class SignedInAnswer(BaseModel):
 
 
 class StoredCredentials(BaseModel):
-    """What the database keeps to check a password against; never leaves the room."""
+    """What the database keeps to check a password against; never leaves the room.
+
+    `attempt` names the limiter that the attempt was taken from, and gets it back when the password is right.
+    """
 
     user_id: UUID
     password_hash: str | None
     verified: bool
     status: str
+    password_set_at: datetime | None
+    attempt: str
+
+    def proof(self) -> dict[str, Any]:
+        """What a sign-in by this password tells the database: which password it was, and which attempt is over."""
+        return {"by": "password", **self.model_dump(mode="json", include={"password_set_at", "attempt"})}
 
 
 class OpenedSignIn(BaseModel):
@@ -218,3 +245,32 @@ class PersonStatus(BaseModel):
 
     id: UUID
     status: Literal["active", "suspended", "deleted"]
+
+
+class NewSignIn(BaseModel):
+    """A sign-in that is about to be stored: its ids, the hash of its first refresh token, and where it is made."""
+
+    sign_in_id: UUID
+    refresh_id: UUID
+    refresh_hash: str
+    refresh_expires_at: datetime
+    device: Device
+
+
+class SignIn(BaseModel):
+    """One device on which a person is signed in. `current` is the one that asks."""
+
+    id: UUID
+    device: Device
+    current: bool
+    created_at: datetime
+    last_used_at: datetime = Field(description="When it last exchanged its refresh token.")
+
+
+class SignInPosition(BaseModel):
+    """Where a page of sign-ins ends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: datetime
+    id: UUID

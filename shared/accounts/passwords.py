@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Self
+import functools
+from typing import Final, NoReturn, Self
 
 import bcrypt
 from pydantic import Field, model_validator
 
 from shared.accounts import rules
 from shared.runtime import logs
+from shared.runtime.errors import FieldError, Unprocessable
 from shared.runtime.settings import Settings, load
 
 _FLOOR: Final = 12
@@ -49,6 +51,38 @@ async def matches(password: str, stored: str | None) -> bool:
     fits = len(given) <= rules.PASSWORD_MAX_BYTES
     equal = await asyncio.to_thread(_check, given[: rules.PASSWORD_MAX_BYTES], known.encode())
     return equal and fits and stored is not None
+
+
+def is_outdated(stored: str) -> bool:
+    """Whether a hash was made at a lower cost than passwords are hashed with now."""
+    cost = stored.split("$")[2:3]
+    return bool(cost) and cost[0].isdecimal() and int(cost[0]) < load(PasswordSettings).password_cost
+
+
+def refuse_guessable(field: str, password: str, email: str) -> None:
+    """Refuse a new password that others would try first: a common one, or the person's own address.
+
+    Raises:
+        Unprocessable: `password_common` at `field`.
+    """
+    if rules.is_own_address(password, email):
+        _refuse(field, "Your own address is among the first passwords that somebody would try. Choose another one.")
+    if rules.folded(password) in _common():
+        _refuse(field, "This is one of the passwords that are tried first, since many people have it. Choose another.")
+
+
+@functools.cache
+def _common() -> frozenset[str]:
+    # Thirty thousand passwords: loaded when the first one is set, not when a function starts.
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+def _refuse(field: str, sentence: str) -> NoReturn:
+    raise Unprocessable(
+        f"Some of the request was refused: {field}.", fields=[FieldError(field, "password_common", sentence)]
+    )
 
 
 def _hash(password: bytes, cost: int) -> bytes:

@@ -11,6 +11,7 @@ from typing import Final
 ACCESS_TOKEN_LIFE: Final = timedelta(minutes=15)
 REFRESH_TOKEN_LIFE: Final = timedelta(days=30)
 VERIFICATION_LIFE: Final = timedelta(hours=24)
+RESET_LIFE: Final = timedelta(hours=1)
 
 PASSWORD_MIN_CHARACTERS: Final = 8
 # bcrypt reads no further; what it does not read must not seem to protect anything.
@@ -32,12 +33,26 @@ def password_refusal(password: str) -> str | None:
     return None
 
 
+def folded(password: str) -> str:
+    """A password as guessers try it: without regard to case, and to how its letters are composed."""
+    return unicodedata.normalize("NFKC", password).casefold()
+
+
+def is_own_address(password: str, email: str) -> bool:
+    """Whether a password is the person's own address, or what stands before its @."""
+    return folded(password) in {folded(email), folded(email.rpartition("@")[0])}
+
+
 def refresh_token_expiry(now: datetime) -> datetime:
     return now + REFRESH_TOKEN_LIFE
 
 
 def verification_expiry(now: datetime) -> datetime:
     return now + VERIFICATION_LIFE
+
+
+def reset_expiry(now: datetime) -> datetime:
+    return now + RESET_LIFE
 
 
 @functools.cache

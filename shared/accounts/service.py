@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
 from shared.accounts import store
-from shared.accounts.models import Profile, ProfileChanges
+from shared.accounts.models import Profile, ProfileChanges, SignIn, SignInPosition
+from shared.accounts.store import Cursor
 from shared.clients import public_objects
-from shared.runtime.errors import Unavailable
+from shared.runtime.errors import BadRequest, Unavailable
 from shared.runtime.settings import Settings, load
 from shared.runtime.visit import Visit
 
@@ -29,6 +36,36 @@ async def update_me(visit: Visit, wanted: ProfileChanges) -> Profile:
 async def logout(visit: Visit) -> None:
     """End the sign-in that the access token belongs to. Its tokens are refused from the next request on."""
     await store.end_sign_in(visit)
+
+
+async def logout_everywhere(visit: Visit) -> None:
+    """End every sign-in of the person, this one too."""
+    await store.end_all_sign_ins(visit)
+
+
+async def list_sign_ins(visit: Visit, *, limit: int, after: Cursor) -> tuple[list[SignIn], Cursor]:
+    """One page of the devices that are signed in, the newest sign-in first, and the position of the next one."""
+    if after is not None:
+        _check(after)
+    return await store.list_sign_ins(visit, limit=limit, after=after)
+
+
+async def end_one_sign_in(visit: Visit, sign_in_id: UUID) -> None:
+    """End one of the person's sign-ins, which may be this one. Ending one that has ended changes nothing.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    await store.end_one_sign_in(visit, sign_in_id)
+
+
+def _check(after: Mapping[str, Any]) -> None:
+    try:
+        SignInPosition.model_validate(after)
+    except ValidationError:
+        raise BadRequest(
+            "This cursor belongs to no list like this one. Start again without a cursor.", code="cursor_invalid"
+        ) from None
 
 
 async def jwks() -> bytes:

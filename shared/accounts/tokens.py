@@ -1,7 +1,8 @@
 """Access tokens: ES256 JSON Web Tokens (RFC 7519), the keyring that signs them, and what verifiers read about it.
 
 A keyring is JSON, `{"active": kid, "keys": [private JWK, …]}` (RFC 7517, EC P-256). It holds several keys so that they
-can be exchanged without anybody noticing: all are published, one signs. A key's id is its RFC 7638 thumbprint.
+can be exchanged without anybody noticing: all are published, one signs. A key's id is its RFC 7638 thumbprint. Whatever
+else stands in the document is its administration's.
 """
 
 from __future__ import annotations

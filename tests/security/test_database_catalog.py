@@ -46,6 +46,7 @@ SERVER_FUNCTIONS = {
     "erase_mails", "erase_person", "waiting_erasures", "export_rows", "export_audit", "seal_audit",
     "open_contact_case", "purge_contact_cases", "begin_google_sign_in", "pass_google_callback", "claim_google_sign_in",
     "release_google_sign_in", "finish_google_sign_in",
+    "note_failed_sign_in", "renew_password_hash", "ask_password_reset", "find_password_reset", "reset_password",
 }  # fmt: skip
 PERSON_FUNCTIONS = {
     "enter_only", "settle_entry", "record_usage", "end_sign_in", "get_me", "update_me", "create_session",
@@ -53,6 +54,7 @@ PERSON_FUNCTIONS = {
     "retitle_session", "list_messages", "suspend_person",
     "restore_person", "delete_me", "open_turn", "close_turn", "get_turn", "interrupt_turn",
     "get_usage", "begin_call", "end_call",
+    "end_all_sign_ins", "list_sign_ins", "end_one_sign_in", "change_password",
 }  # fmt: skip
 TABLES = {
     "users", "sign_ins", "refresh_tokens", "one_time_tokens", "sessions", "messages", "turns", "idempotency_keys",

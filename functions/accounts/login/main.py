@@ -19,7 +19,7 @@ function = Function(
     name="accounts-login",
     path="/v1/auth/login",
     settings=(DatabaseSettings, ServerSettings, PasswordSettings, SigningSettings),
-    server_calls=("find_credentials", "open_sign_in"),
+    server_calls=("find_credentials", "open_sign_in", "note_failed_sign_in", "renew_password_hash"),
     secrets=("BACKEND_KEY", "SUPABASE_SECRET_KEY", "ACCESS_TOKEN_KEYRING"),
     # A password check keeps a processor busy for a quarter of a second, so more at once would only wait for each other.
     concurrency=10,

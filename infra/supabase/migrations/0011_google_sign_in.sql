@@ -192,7 +192,8 @@ begin
     where subject = p_google ->> 'subject';
   perform private.audit('accounts.google_' || v_how, v_user_id, '{}', v_user_id);
   v_opened := public.open_sign_in(
-    p_entry - 'rate', v_user_id, p_sign_in_id, p_refresh_id, p_refresh_hash, p_refresh_expires_at, p_device);
+    p_entry - 'rate', v_user_id, p_sign_in_id, p_refresh_id, p_refresh_hash, p_refresh_expires_at, p_device,
+    '{"by": "google"}');
   return private.answer(p_entry, v_entry, v_opened -> 'data');
 exception when sqlstate 'PT400' or sqlstate 'PT401' or sqlstate 'PT403' or sqlstate 'PT409' then
   get stacked diagnostics v_extra = pg_exception_detail, v_detail = pg_exception_hint;

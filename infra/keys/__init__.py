@@ -1,0 +1,1 @@
+"""Administers the keys that sign access tokens."""
