@@ -91,7 +91,7 @@ class Courier:
         self._faults = faults
         # The deadline is each delivery's own; queues bound how many there are at once.
         self._client = httpx.AsyncClient(
-            timeout=None,
+            timeout=httpx.Timeout(None, connect=10),
             trust_env=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=30),
         )

@@ -15,6 +15,7 @@ REGION = "us-central1"
 SPEECH_LOCATION = "us"
 DEFAULT_PORT = 8080
 DEFAULT_DATA = ".local"
+PORTS_AFTER = 10
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -31,11 +32,11 @@ class Places:
         """Read DATA (relative paths start at the repository) and PORT.
 
         Raises:
-            ValueError: PORT is not a number that leaves room for the eight ports after it.
+            ValueError: PORT is not a number that leaves room for the PORTS_AFTER it.
         """
         raw = environment.get("PORT") or str(DEFAULT_PORT)
-        if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - 8:
-            raise ValueError(f"PORT={raw} is not a port number between 1 and 65527.")
+        if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - PORTS_AFTER:
+            raise ValueError(f"PORT={raw} is not a port number between 1 and {65535 - PORTS_AFTER}.")
         return cls(data=(REPOSITORY / (environment.get("DATA") or DEFAULT_DATA)).resolve(), port=int(raw))
 
     @property
@@ -76,6 +77,16 @@ class Places:
         return self.port + 8
 
     @property
+    def background_port(self) -> int:
+        """Cloud Tasks and Cloud Scheduler, gRPC."""
+        return self.port + 9
+
+    @property
+    def services_port(self) -> int:
+        """Where the queue and the scheduler reach the functions, as by their own addresses in the cloud."""
+        return self.port + 10
+
+    @property
     def faults_file(self) -> Path:
         return self.data / "faults.json"
 
@@ -111,6 +122,33 @@ class Places:
     @property
     def jwks_file(self) -> Path:
         return self.public_folder / ".well-known" / "jwks.json"
+
+    @property
+    def tasks_file(self) -> Path:
+        return self.data / "tasks.sqlite3"
+
+    @property
+    def scheduler_file(self) -> Path:
+        return self.data / "scheduler.sqlite3"
+
+    @property
+    def clock_file(self) -> Path:
+        return self.data / "clock.json"
+
+    @property
+    def identity_file(self) -> Path:
+        """The key that stands for Google's, private: who has it can be any service account of this machine."""
+        return self.data / "google-identity.pem"
+
+    @property
+    def google_certs_url(self) -> str:
+        """What https://www.googleapis.com/oauth2/v3/certs is in the cloud."""
+        return f"{self.static_url}/google/oauth2/v3/certs"
+
+    @property
+    def service_root(self) -> str:
+        """The address of each function, a template like the platform's: `{service}` is the function's name."""
+        return f"{url(self.services_port)}/{{service}}"
 
     @property
     def logs(self) -> Path:
