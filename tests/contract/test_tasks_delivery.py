@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from email.utils import formatdate
@@ -17,7 +16,7 @@ from google.cloud import tasks_v2
 
 from local.delivery import retry_after_seconds
 from local.google_identity import GoogleIdentity
-from tests.support.background import SECONDS, Background, Worker, at, open_background, seconds, until
+from tests.support.background import SECONDS, Background, Worker, at, open_background, seconds, socket_at, until
 from tests.support.gateway import free_socket
 
 ACCOUNT = "tasks@oprina-local.iam.gserviceaccount.com"
@@ -528,10 +527,7 @@ async def test_a_task_that_was_being_delivered_is_delivered_again_after_a_restar
         await background.task(await background.queue(), "t")
         await worker.have(1)
     worker.hold = None
-    again = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    again.bind(address)
-    async with open_background(tmp_path, worker, again):
+    async with open_background(tmp_path, worker, socket_at(address)):
         arrivals = await worker.have(2)
     assert arrivals[1].headers["x-cloudtasks-taskname"] == "t"
     assert arrivals[1].headers["x-cloudtasks-taskretrycount"] == "1"

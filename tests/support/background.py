@@ -171,6 +171,14 @@ async def clients(
         )
 
 
+def socket_at(address: tuple[str, int]) -> socket.socket:
+    """A socket bound where another one was a moment ago."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(address)
+    return listening
+
+
 @functools.cache
 def _identity_key() -> bytes:
     """Making a key takes a good part of a second: the tests share one."""
