@@ -8,6 +8,8 @@ from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, Places, url
 
 AGENT_RESOURCE = f"projects/{PROJECT}/locations/{REGION}/reasoningEngines/1"
 RECOGNIZER = f"projects/{PROJECT}/locations/{SPEECH_LOCATION}/recognizers/_"
+TASKS_ACCOUNT = f"tasks@{PROJECT}.iam.gserviceaccount.com"
+SCHEDULER_ACCOUNT = f"scheduler@{PROJECT}.iam.gserviceaccount.com"
 MAIL_FROM = "Oprina <no-reply@oprina.test>"
 
 # Tells the gateway the ports of functions that have processes of their own: JSON, name to port.
@@ -40,6 +42,10 @@ def addresses(places: Places) -> dict[str, str]:
         "SMTP_URL": f"smtp://{HOST}:{places.smtp_port}",
         "MAIL_FROM": MAIL_FROM,
         "PAGE_URL": places.gateway_url,
+        "SERVICE_ROOT": places.service_root,
+        "GOOGLE_CERTS_URL": places.google_certs_url,
+        "TASKS_SERVICE_ACCOUNT": TASKS_ACCOUNT,
+        "SCHEDULER_SERVICE_ACCOUNT": SCHEDULER_ACCOUNT,
     }
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from local.places import HOST, Places
+from local.places import HOST, PORTS_AFTER, Places
 
 MARKER = ".made-by-oprina-local"
 # Joined models cost a gigabyte and minutes to make, belong to no state, and so survive FRESH=1.
@@ -107,6 +107,8 @@ def named_ports(places: Places) -> dict[str, int]:
         "postgres": places.postgres_port,
         "smtp": places.smtp_port,
         "public objects": places.static_port,
+        "background": places.background_port,
+        "services": places.services_port,
     }
 
 
@@ -124,7 +126,7 @@ def check_ports(places: Places) -> None:
     several = len(taken) > 1
     raise NotPossible(
         f"{'Ports' if several else 'Port'} {', '.join(taken)} {'are' if several else 'is'} already in use by another "
-        f"program. Stop it, or start on other ports (nine in a row): make dev PORT={_other(places.port)}"
+        f"program. Stop it, or start on other ports ({PORTS_AFTER + 1} in a row): make dev PORT={_other(places.port)}"
     )
 
 
@@ -143,4 +145,4 @@ def _free(port: int) -> bool:
 
 
 def _other(port: int) -> int:
-    return port + 100 if port + 108 < 65535 else 8080
+    return port + 100 if port + 100 + PORTS_AFTER <= 65535 else 8080

@@ -27,7 +27,7 @@ from local.launcher.prerequisites import (
 )
 from local.launcher.screen import Screen
 from local.launcher.supervision import PartFailed, Supervisor
-from local.places import REPOSITORY, Places
+from local.places import PORTS_AFTER, REPOSITORY, Places
 
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
@@ -112,7 +112,7 @@ def _reasons(failure: BaseException | None) -> list[str]:
 async def _live(places: Places, options: Options, screen: Screen, supervisor: Supervisor) -> None:
     """Bring everything up, and stay until something cannot be kept running."""
     screen.plain("Oprina, the local cloud")
-    screen.plain(f"  state in {places.data}, ports {places.port} to {places.static_port} of this machine")
+    screen.plain(f"  state in {places.data}, ports {places.port} to {places.port + PORTS_AFTER} of this machine")
     async with asyncio.TaskGroup() as group:
         for part in plan.engines(places):
             group.create_task(supervisor.start(part))
@@ -126,6 +126,7 @@ async def _bring_up_the_product(places: Places, options: Options, screen: Screen
     cluster = Cluster(places.database_folder, places.postgres_port)
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.start(plan.cloud(places)))
+        group.create_task(supervisor.start(plan.background(places)))
         group.create_task(_start_postgres(places, cluster, screen, supervisor))
     secrets: dict[str, str] = json.loads(places.environment_file.read_text())
     await _start_postgrest(places, cluster, secrets["BACKEND_KEY"], screen, supervisor)
@@ -176,7 +177,7 @@ Ready after {screen.seconds:.1f} s.
 
   the page       {places.gateway_url}/
   the interface  {places.gateway_url}/docs
-  the console    {places.gateway_url}/local/  (mail, logs, faults)
+  the console    {places.gateway_url}/local/  (mail, logs, faults, queues, schedules, time)
   sign in as     {demo.EMAIL}  with  {demo.PASSWORD}
   logs           {folder}
 

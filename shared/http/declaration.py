@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from shared.http.application import build_application
-from shared.http.settings import HttpSettings, TokenSettings
+from shared.http.settings import QUEUE_SETTINGS, SCHEDULER_SETTINGS, HttpSettings, TokenSettings
+from shared.http.triggers import Queue, Schedule
 from shared.runtime.errors import ConfigurationError, TooLarge
 from shared.runtime.fleet import FleetSettings
 from shared.runtime.settings import Settings, load
@@ -40,6 +41,8 @@ class Caller(StrEnum):
 
 
 _TOKEN_CALLERS = frozenset({Caller.PERSON, Caller.ADMINISTRATOR})
+# Whom the gateway lets through to nobody: they call the functions at their own addresses.
+BACKGROUND_CALLERS = frozenset({Caller.QUEUE, Caller.SCHEDULER})
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Operation:
     `max_body_bytes` is enforced while the body is read; `too_large` makes what is said of a body that announces more.
     `rate` is each person's limit, or each address' where nobody is signed in. `fleet` is what a call takes from the
     project-wide quotas before anything is spent. `token_seconds` is how long the access token must still be good for:
-    work that ends with a write as the person fails at its very end without it.
+    work that ends with a write as the person fails at its very end without it. `queue` or `schedule` is what calls an
+    operation for the caller of that name.
     """
 
     method: str
@@ -63,6 +67,8 @@ class Operation:
     fleet: tuple[FleetCost, ...] = ()
     too_large: Callable[[], TooLarge] | None = None
     token_seconds: int = 0
+    queue: Queue | None = None
+    schedule: Schedule | None = None
 
     @property
     def route(self) -> str:
@@ -148,7 +154,15 @@ class Function:
             kinds.append(TokenSettings)
         if any(operation.fleet for operation in self.operations):
             kinds.append(FleetSettings)
+        callers = {operation.caller for operation in self.operations}
+        kinds += QUEUE_SETTINGS if Caller.QUEUE in callers else ()
+        kinds += SCHEDULER_SETTINGS if Caller.SCHEDULER in callers else ()
         return tuple(dict.fromkeys([*kinds, *self.settings]))
+
+    @property
+    def public(self) -> bool:
+        """Whether the gateway has any of its operations."""
+        return any(operation.caller not in BACKGROUND_CALLERS for operation in self.operations)
 
     @property
     def fastapi(self) -> FastAPI:
@@ -211,4 +225,14 @@ def _without_pydantic_v1() -> Iterator[None]:
         del sys.modules[name]
 
 
-_OPERATION_FIELDS = ("idempotency", "streams", "max_body_bytes", "rate", "fleet", "too_large", "token_seconds")
+_OPERATION_FIELDS = (
+    "idempotency",
+    "streams",
+    "max_body_bytes",
+    "rate",
+    "fleet",
+    "too_large",
+    "token_seconds",
+    "queue",
+    "schedule",
+)

@@ -54,3 +54,10 @@ class MailPayload(BaseModel):
     subject: str
     text: str
     html: str | None = None
+
+
+class Housekeeping(BaseModel):
+    """What came of a tick: whether it had its effect now (or before, by another delivery), and on how many things."""
+
+    ran: bool
+    count: int

@@ -53,3 +53,9 @@ async def enter(visit: Visit) -> None:
 async def record_usage(visit: Visit, items: Sequence[UsageItem]) -> None:
     rows = [{**item.model_dump(mode="json"), "turn_id": None, "route": visit.route} for item in items]
     await database.call("record_usage", token=visit.token, p_items=rows)
+
+
+async def purge(limit: int) -> dict[str, int]:
+    """Delete at most `limit` rows of each kind; answers how many of each went."""
+    gone: dict[str, int] = await database.call("purge", p_limit=limit)
+    return gone

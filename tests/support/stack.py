@@ -220,6 +220,18 @@ class Stack:
         finally:
             self.set_faults({})
 
+    def advance(self, seconds: float) -> None:
+        """Move the clock of the queue and the scheduler forward."""
+        with self.client() as client:
+            answer = client.post("/local/time", json={"advance_seconds": seconds})
+        assert answer.status_code == 200, answer.text
+
+    def run_schedule(self, name: str) -> None:
+        """Have the scheduler run a job now."""
+        with self.client() as client:
+            answer = client.post("/local/scheduler", data={"action": "run", "job": name})
+        assert answer.status_code == 303, answer.text
+
     def new_address(self) -> str:
         """A caller's address that no other person of this stack has."""
         number = next(self._addresses)
@@ -255,12 +267,12 @@ def stack_folder() -> Iterator[Path]:
 
 
 def free_ports() -> int:
-    """The first of nine ports in a row that are all free, below those that the system hands out by itself."""
+    """The first of enough ports in a row that are all free, below those that the system hands out by itself."""
     for _ in range(200):
-        first = random.randrange(12_000, 30_000, 10)
+        first = random.randrange(12_000, 30_000, 20)
         if all(_free(port) for port in named_ports(Places(Path(), first)).values()):
             return first
-    raise StackFailed("no nine free ports in a row were found")
+    raise StackFailed("no free ports in a row were found")
 
 
 def _free(port: int) -> bool:
