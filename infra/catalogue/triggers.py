@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from infra.catalogue.manifest import job_of
-from shared.http.declaration import Caller, Function, Operation
-from shared.http.triggers import Queue, Schedule
+from shared.http.declaration import Caller, Function, Operation, Queue, Schedule
 
 _DEADLINE_SECONDS = (15, 1800)
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9-]{1,100}")

@@ -20,8 +20,7 @@ from google.protobuf import duration_pb2
 from infra.catalogue.manifest import job_of
 from local.launcher.environment import SCHEDULER_ACCOUNT
 from local.places import HOST, PROJECT, REGION
-from shared.http.declaration import Function, Operation
-from shared.http.triggers import Queue, Schedule
+from shared.http.declaration import Function, Operation, Queue, Schedule
 from shared.runtime.services import root_of
 
 LOCATION: Final = f"projects/{PROJECT}/locations/{REGION}"

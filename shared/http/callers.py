@@ -18,15 +18,40 @@ from fastapi import Depends, Request
 
 from shared.clients.jwks import KeysUnavailable, UnknownKey, signing_key
 from shared.http.exchange import exchange_of
-from shared.http.settings import GoogleTokenSettings, QueueSettings, SchedulerSettings
 from shared.runtime.errors import BadRequest, Forbidden, Unauthenticated, Unavailable
-from shared.runtime.services import root_of
-from shared.runtime.settings import load
+from shared.runtime.services import ServiceSettings, root_of
+from shared.runtime.settings import Settings, load
 
 _ISSUERS = ["https://accounts.google.com", "accounts.google.com"]
 _REQUIRED_CLAIMS = ["iss", "aud", "sub", "iat", "exp", "email", "email_verified"]
 _REMOVED_SIGNATURE = "SIGNATURE_REMOVED_BY_GOOGLE"
 _LEEWAY_SECONDS = 5
+
+
+class GoogleTokenSettings(Settings):
+    """Where Google publishes the keys of its tokens, and whether only callers that the platform has checked get here.
+
+    `platform_checks_callers` belongs to services without public invokers, and to no others.
+    """
+
+    google_certs_url: str = "https://www.googleapis.com/oauth2/v3/certs"
+    platform_checks_callers: bool = False
+
+
+class QueueSettings(Settings):
+    """The service account whose tokens the queue attaches."""
+
+    tasks_service_account: str
+
+
+class SchedulerSettings(Settings):
+    """The service account whose tokens the scheduler attaches."""
+
+    scheduler_service_account: str
+
+
+QUEUE_SETTINGS: tuple[type[Settings], ...] = (ServiceSettings, GoogleTokenSettings, QueueSettings)
+SCHEDULER_SETTINGS: tuple[type[Settings], ...] = (ServiceSettings, GoogleTokenSettings, SchedulerSettings)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from shared.http.application import build_application
-from shared.http.settings import QUEUE_SETTINGS, SCHEDULER_SETTINGS, HttpSettings, TokenSettings
-from shared.http.triggers import Queue, Schedule
+from shared.http.settings import HttpSettings, TokenSettings
 from shared.runtime.errors import ConfigurationError, TooLarge
 from shared.runtime.fleet import FleetSettings
 from shared.runtime.settings import Settings, load
@@ -43,6 +42,41 @@ class Caller(StrEnum):
 _TOKEN_CALLERS = frozenset({Caller.PERSON, Caller.ADMINISTRATOR})
 # Whom the gateway lets through to nobody: they call the functions at their own addresses.
 BACKGROUND_CALLERS = frozenset({Caller.QUEUE, Caller.SCHEDULER})
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The queue that calls an operation (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues).
+
+    A task is given up after `attempts`, or later, after `retry_seconds` where those are more than 0. Pauses begin at
+    `min_backoff_seconds`, double `doublings` times, then grow evenly up to `max_backoff_seconds`. `deadline_seconds`
+    is what whoever makes a task gives it as dispatch deadline: 15 s to 30 min, and no less than the function's timeout.
+    """
+
+    name: str
+    dispatches_per_second: float = 10.0
+    concurrent_dispatches: int = 10
+    attempts: int = 10
+    retry_seconds: int = 0
+    min_backoff_seconds: float = 1.0
+    max_backoff_seconds: float = 300.0
+    doublings: int = 8
+    deadline_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When the scheduler calls an operation; the job's name is the last part of the operation's path.
+
+    `cron` are the five fields of unix-cron, on the wall clock of `zone`. `deadline_seconds` is 15 s to 30 min, and no
+    less than the function's timeout; `retries` 0 to 5, with pauses of `min_backoff_seconds` and more.
+    """
+
+    cron: str
+    zone: str = "Etc/UTC"
+    deadline_seconds: int = 60
+    retries: int = 0
+    min_backoff_seconds: int = 5
 
 
 @dataclass(frozen=True)
@@ -154,10 +188,21 @@ class Function:
             kinds.append(TokenSettings)
         if any(operation.fleet for operation in self.operations):
             kinds.append(FleetSettings)
-        callers = {operation.caller for operation in self.operations}
-        kinds += QUEUE_SETTINGS if Caller.QUEUE in callers else ()
-        kinds += SCHEDULER_SETTINGS if Caller.SCHEDULER in callers else ()
-        return tuple(dict.fromkeys([*kinds, *self.settings]))
+        return tuple(dict.fromkeys([*kinds, *self._settings_of_background_callers(), *self.settings]))
+
+    def _settings_of_background_callers(self) -> tuple[type[Settings], ...]:
+        callers = {operation.caller for operation in self.operations} & BACKGROUND_CALLERS
+        if not callers:
+            return ()
+        # Most functions have nobody to check in this way, and are spared the modules.
+        from shared.http.callers import QUEUE_SETTINGS, SCHEDULER_SETTINGS
+
+        return tuple(
+            kind
+            for caller, kinds in ((Caller.QUEUE, QUEUE_SETTINGS), (Caller.SCHEDULER, SCHEDULER_SETTINGS))
+            if caller in callers
+            for kind in kinds
+        )
 
     @property
     def public(self) -> bool:

@@ -15,9 +15,8 @@ from google.cloud import scheduler_v1, tasks_v2
 from infra.catalogue import consistency, manifest
 from local.launcher.environment import SCHEDULER_ACCOUNT
 from local.launcher.provision import LOCATION, provision
-from shared.http.declaration import Caller, Function
+from shared.http.declaration import Caller, Function, Queue, Schedule
 from shared.http.discovery import ROOT, discover
-from shared.http.triggers import Queue, Schedule
 from shared.runtime.settings import load
 from tests.support.background import SECONDS, Background, job_name, open_background
 

@@ -21,8 +21,7 @@ from local.google_identity import JWKS_OBJECT, GoogleIdentity
 from local.public_objects import public_objects
 from shared.clients import jwks
 from shared.http.callers import FromQueue, FromScheduler
-from shared.http.declaration import Caller, Function
-from shared.http.triggers import Queue, Schedule
+from shared.http.declaration import Caller, Function, Queue, Schedule
 from shared.runtime.errors import ConfigurationError
 from shared.runtime.services import ServiceSettings, root_of
 from shared.runtime.settings import load, read

@@ -5,8 +5,7 @@ from __future__ import annotations
 from shared.clients.database import DatabaseSettings, ServerSettings
 from shared.clients.mail import MailSettings
 from shared.http.callers import FromScheduler
-from shared.http.declaration import KIB, Caller, Function
-from shared.http.triggers import Schedule
+from shared.http.declaration import KIB, Caller, Function, Schedule
 from shared.operations import housekeeping
 from shared.operations.models import Housekeeping
 
