@@ -142,7 +142,8 @@ class Courier:
             async with self._client.stream(
                 request.method,
                 request.url,
-                headers=dict(request.headers),
+                # As bytes: a value may hold what is not ASCII, and goes as it was given.
+                headers={name.encode(): value.encode() for name, value in request.headers.items()},
                 content=request.body or None,
                 follow_redirects=request.follow_redirects,
             ) as response:

@@ -15,6 +15,7 @@ REGION = "us-central1"
 SPEECH_LOCATION = "us"
 DEFAULT_PORT = 8080
 DEFAULT_DATA = ".local"
+# How many ports after the first belong to a local cloud, used or not.
 PORTS_AFTER = 10
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -32,7 +33,7 @@ class Places:
         """Read DATA (relative paths start at the repository) and PORT.
 
         Raises:
-            ValueError: PORT is not a number that leaves room for the PORTS_AFTER it.
+            ValueError: PORT is not a number that leaves room for the ports after it.
         """
         raw = environment.get("PORT") or str(DEFAULT_PORT)
         if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - PORTS_AFTER:

@@ -61,6 +61,7 @@ async def test_a_worker_gets_the_task_as_it_was_made_with_the_headers_of_the_ser
             "X-CloudTasks-TaskRetryCount": "7",
             "X-Google-Internal": "x",
             "X-Own": "kept, with a comma",
+            "X-Name": "Zo\u00eb",
         },
     )
     (arrival,) = await background.worker.have(1)
@@ -69,6 +70,7 @@ async def test_a_worker_gets_the_task_as_it_was_made_with_the_headers_of_the_ser
     assert headers["user-agent"] == "Google-Cloud-Tasks"
     assert headers["content-type"] == "application/json"
     assert headers["x-own"] == "kept, with a comma"
+    assert headers["x-name"].encode("latin-1").decode() == "Zo\u00eb"
     assert headers["host"] == background.worker.url.removeprefix("http://")
     assert headers["x-cloudtasks-queuename"] == "segments"
     assert headers["x-cloudtasks-taskname"] == "step-1"

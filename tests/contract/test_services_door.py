@@ -1,0 +1,85 @@
+"""Functions at their own addresses: what the queue and the scheduler reach is not what the public reaches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import Request
+
+from local.gateway.services import Services
+from shared.http.declaration import Caller, Function, Queue
+from tests.support.gateway import free_socket, running_gateway, served
+
+mixed = Function(name="kit-mixed", path="/tasks/{step}", timeout_seconds=1)
+public = Function(name="kit-public", path="/v1/public")
+
+
+@mixed.get("Look", caller=Caller.EVERYONE)
+async def look(step: str) -> dict[str, str]:
+    return {"step": step}
+
+
+@mixed.post("Work", caller=Caller.QUEUE, queue=Queue("q"))
+async def work(step: str, request: Request) -> dict[str, str]:
+    return {"step": step, "path": request.url.path, "authorization": request.headers.get("authorization", "")}
+
+
+@public.get("Look", caller=Caller.EVERYONE)
+async def see() -> dict[str, str]:
+    return {}
+
+
+FUNCTIONS = [mixed, public]
+APPS = {function.name: function.asgi for function in FUNCTIONS}
+
+
+@dataclass
+class Doors:
+    gateway: httpx.AsyncClient
+    services: httpx.AsyncClient
+
+
+@pytest.fixture
+async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
+    async with (
+        running_gateway(tmp_path, FUNCTIONS, APPS) as gateway,
+        served(Services(FUNCTIONS, APPS), free_socket()) as base,
+        httpx.AsyncClient(base_url=base, trust_env=False) as services,
+    ):
+        yield Doors(gateway.client, services)
+
+
+async def test_a_delivery_reaches_its_function_with_its_own_authorization(doors: Doors) -> None:
+    answer = await doors.services.post("/kit-mixed/tasks/a%20b?x=1", headers={"Authorization": "Bearer token"})
+    assert answer.json() == {"step": "a b", "path": "/tasks/a b", "authorization": "Bearer token"}
+
+
+async def test_the_public_reaches_what_is_public_of_a_function_and_nothing_else(doors: Doors) -> None:
+    assert (await doors.gateway.get("/tasks/a")).json() == {"step": "a"}
+    answer = await doors.gateway.post("/tasks/a")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/kit-mixed/tasks/a", 405),
+        ("POST", "/kit-mixed/tasks/a/b", 404),
+        ("POST", "/kit-mixed", 404),
+        ("POST", "/tasks/a", 404),
+        ("GET", "/kit-public/v1/public", 404),
+        ("POST", "/kit-other/tasks/a", 404),
+        ("POST", "/", 404),
+        ("OPTIONS", "/kit-mixed/tasks/a", 405),
+    ],
+)
+async def test_only_what_background_callers_call_is_behind_the_services_door(
+    doors: Doors, method: str, path: str, status: int
+) -> None:
+    answer = await doors.services.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
