@@ -18,6 +18,7 @@ import httpx
 
 from local.clock import LocalClock
 from local.faults import Fault, FaultBook
+from shared.clients.connections import Connections
 
 MAX_URL_CHARACTERS: Final = 2083
 MAX_HEADER_BYTES: Final = 80 * 1024
@@ -89,12 +90,9 @@ class Courier:
         self._stand_in = stand_in
         self._clock = clock
         self._faults = faults
-        # The deadline is each delivery's own; queues bound how many there are at once.
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=10),
-            trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=30),
-        )
+        # The deadline is each delivery's own; queues bound how many there are at once, and that may be many.
+        timeout = httpx.Timeout(None, connect=10)
+        self._client = httpx.AsyncClient(timeout=timeout, transport=Connections(), trust_env=False)
 
     async def close(self) -> None:
         await self._client.aclose()
