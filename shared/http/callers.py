@@ -147,3 +147,8 @@ async def _from_scheduler(request: Request) -> Tick:
 
 FromQueue = Annotated[Delivery, Depends(_from_queue)]
 FromScheduler = Annotated[Tick, Depends(_from_scheduler)]
+
+
+def only(caller: str) -> Any:
+    """The dependency that lets in the caller of this name (`queue` or `scheduler`) and nobody else."""
+    return Depends({"queue": _from_queue, "scheduler": _from_scheduler}[caller])

@@ -143,8 +143,15 @@ class Function:
         self._application: ASGIApp | None = None
 
     def operation(self, operation: Operation, **options: Any) -> Callable[[Handler], Handler]:
-        """Declare an operation and the handler that serves it. `options` go to FastAPI's route as they are."""
+        """Declare an operation and the handler that serves it. `options` go to FastAPI's route as they are.
+
+        What the queue or the scheduler calls lets nobody else in, whether or not its handler asks who is calling.
+        """
         self.operations.append(operation)
+        if operation.caller in BACKGROUND_CALLERS:
+            from shared.http.callers import only
+
+            options["dependencies"] = [*options.get("dependencies", ()), only(operation.caller)]
 
         def register(handler: Handler) -> Handler:
             with _without_pydantic_v1():

@@ -11,7 +11,10 @@ import pytest
 from fastapi import Request
 
 from local.gateway.services import Services
+from local.google_identity import JWKS_OBJECT, GoogleIdentity
+from local.public_objects import public_objects
 from shared.http.declaration import Caller, Function, Queue
+from shared.runtime.settings import load
 from tests.support.gateway import free_socket, running_gateway, served
 
 mixed = Function(name="kit-mixed", path="/tasks/{step}", timeout_seconds=1)
@@ -25,7 +28,7 @@ async def look(step: str) -> dict[str, str]:
 
 @mixed.post("Work", caller=Caller.QUEUE, queue=Queue("q"))
 async def work(step: str, request: Request) -> dict[str, str]:
-    return {"step": step, "path": request.url.path, "authorization": request.headers.get("authorization", "")}
+    return {"step": step, "path": request.url.path}
 
 
 @public.get("Look", caller=Caller.EVERYONE)
@@ -33,6 +36,7 @@ async def see() -> dict[str, str]:
     return {}
 
 
+ACCOUNT = "tasks@oprina-local.iam.gserviceaccount.com"
 FUNCTIONS = [mixed, public]
 APPS = {function.name: function.asgi for function in FUNCTIONS}
 
@@ -41,21 +45,41 @@ APPS = {function.name: function.asgi for function in FUNCTIONS}
 class Doors:
     gateway: httpx.AsyncClient
     services: httpx.AsyncClient
+    google: GoogleIdentity
+
+    def headers(self, audience: str) -> dict[str, str]:
+        return {
+            "Authorization": f"Bearer {self.google.id_token(ACCOUNT, audience)}",
+            "X-CloudTasks-QueueName": "q",
+            "X-CloudTasks-TaskName": "t",
+            "X-CloudTasks-TaskRetryCount": "0",
+        }
 
 
 @pytest.fixture
-async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
+async def doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Doors]:
+    google = GoogleIdentity(tmp_path / "key.pem")
+    google.publish(tmp_path / "public")
     async with (
         running_gateway(tmp_path, FUNCTIONS, APPS) as gateway,
         served(Services(FUNCTIONS, APPS), free_socket()) as base,
+        served(public_objects(tmp_path / "public"), free_socket()) as keys,
         httpx.AsyncClient(base_url=base, trust_env=False) as services,
     ):
-        yield Doors(gateway.client, services)
+        monkeypatch.setenv("SERVICE_ROOT", f"{base}/{{service}}")
+        monkeypatch.setenv("TASKS_SERVICE_ACCOUNT", ACCOUNT)
+        monkeypatch.setenv("GOOGLE_CERTS_URL", f"{keys}/{JWKS_OBJECT}")
+        load.cache_clear()
+        yield Doors(gateway.client, services, google)
+    load.cache_clear()
 
 
-async def test_a_delivery_reaches_its_function_with_its_own_authorization(doors: Doors) -> None:
-    answer = await doors.services.post("/kit-mixed/tasks/a%20b?x=1", headers={"Authorization": "Bearer token"})
-    assert answer.json() == {"step": "a b", "path": "/tasks/a b", "authorization": "Bearer token"}
+async def test_a_delivery_reaches_its_function_at_the_root_that_its_token_is_for(doors: Doors) -> None:
+    root = f"{str(doors.services.base_url).rstrip('/')}/kit-mixed"
+    answer = await doors.services.post("/kit-mixed/tasks/a%20b?x=1", headers=doors.headers(root))
+    assert answer.json() == {"step": "a b", "path": "/tasks/a b"}
+    wrong = doors.headers(root.replace("mixed", "other"))
+    assert (await doors.services.post("/kit-mixed/tasks/a", headers=wrong)).status_code == 401
 
 
 async def test_the_public_reaches_what_is_public_of_a_function_and_nothing_else(doors: Doors) -> None:

@@ -124,6 +124,23 @@ async def test_without_a_token_nothing_opens(client: httpx.AsyncClient, header: 
     refused(await client.post("/tasks/step", headers=headers), 401, "token_missing")
 
 
+async def test_a_handler_that_does_not_ask_who_calls_is_as_closed_as_the_others(
+    client: httpx.AsyncClient, identity: tuple[GoogleIdentity, str]
+) -> None:
+    careless = Function(name="kit-careless", path="/tasks/step")
+
+    @careless.post("Work", caller=Caller.QUEUE, queue=Queue("q"))
+    async def work() -> dict[str, bool]:
+        return {"done": True}
+
+    async with kit.client(careless) as other:
+        refused(await deliver(other, None), 401, "token_missing")
+        refused(await deliver(other, identity[0].id_token(TASKS, AUDIENCE)), 401, "token_invalid")
+        own = "https://kit-careless-123.us-central1.run.app"
+        refused(await deliver(other, identity[0].id_token(SCHEDULER, own)), 403, "wrong_service_account")
+        assert (await deliver(other, identity[0].id_token(TASKS, own))).json() == {"done": True}
+
+
 async def test_a_token_in_another_header_is_no_token(
     client: httpx.AsyncClient, identity: tuple[GoogleIdentity, str]
 ) -> None:
