@@ -90,12 +90,20 @@ class Courier:
         self._stand_in = stand_in
         self._clock = clock
         self._faults = faults
-        # The deadline is each delivery's own; queues bound how many there are at once, and that may be many.
-        timeout = httpx.Timeout(None, connect=10)
-        self._client = httpx.AsyncClient(timeout=timeout, transport=Connections(), trust_env=False)
+        self._opened: httpx.AsyncClient | None = None
+
+    @property
+    def _client(self) -> httpx.AsyncClient:
+        """Made at the first delivery: its certificates take longer to load than everything else at a start."""
+        if self._opened is None:
+            # The deadline is each delivery's own; queues bound how many there are at once, and that may be many.
+            timeout = httpx.Timeout(None, connect=10)
+            self._opened = httpx.AsyncClient(timeout=timeout, transport=Connections(), trust_env=False)
+        return self._opened
 
     async def close(self) -> None:
-        await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
 
     async def deliver(self, name: str, request: Request) -> Outcome:
         """Send a request of the queue or job `name`, once or, where a fault asks for it, twice."""

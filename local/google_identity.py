@@ -109,7 +109,9 @@ def _unique_id(email: str) -> str:
 
 def _kept_key(file: Path) -> rsa.RSAPrivateKey:
     if file.exists():
-        return cast("rsa.RSAPrivateKey", serialization.load_pem_private_key(file.read_bytes(), None))
+        # Checking that a key of our own is a good one takes longer than the rest of a start.
+        kept = serialization.load_pem_private_key(file.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
+        return cast("rsa.RSAPrivateKey", kept)
     key = rsa.generate_private_key(65_537, _KEY_BITS)
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from google.cloud.scheduler_v1 import types
 KEPT_RUNS: Final = 2000
 
 _SCHEMA: Final = """
+begin;
 create table if not exists jobs (name text primary key, location text not null, next_at real, body blob not null)
 without rowid;
 create table if not exists executions (
@@ -31,6 +32,7 @@ create table if not exists runs (
     forced integer not null
 );
 create index if not exists runs_job on runs (job);
+commit;
 """
 _EXECUTION: Final = "id, job, scheduled_at, due, attempts, first_attempt_at, forced"
 

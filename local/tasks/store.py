@@ -19,6 +19,7 @@ KEPT_ATTEMPTS: Final = 2000
 KEPT_DEAD: Final = 500
 
 _SCHEMA: Final = """
+begin;
 create table if not exists queues (name text primary key, location text not null, body blob not null) without rowid;
 create table if not exists deleted_queues (name text primary key, deleted_at real not null) without rowid;
 create table if not exists tasks (
@@ -40,6 +41,7 @@ create table if not exists dead (
     reason text not null, body blob not null
 );
 create table if not exists operations (name text primary key, body blob not null) without rowid;
+commit;
 """
 
 _COLUMNS: Final = "id, due, created_at, running, executions, previous_status, first_attempt_at, body"

@@ -40,6 +40,13 @@ async def background(tmp_path: Path) -> AsyncIterator[Background]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+async def lasting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Background]:
+    """Stand-ins for tests that change nothing."""
+    async with open_background(tmp_path_factory.mktemp("lasting")) as opened:
+        yield opened
+
+
 async def to_the_next_tick(background: Background, name: str = "j") -> datetime:
     """Move the clock to the job's next scheduled time, and say which that was."""
     due: datetime = (await background.job_now(name)).schedule_time
@@ -281,11 +288,11 @@ async def test_a_duplicated_tick_arrives_twice_with_the_same_time(background: Ba
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_a_job_that_cannot_run_is_refused(background: Background, changes: dict[str, Any], said: str) -> None:
+async def test_a_job_that_cannot_run_is_refused(lasting: Background, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(exceptions.InvalidArgument, match=said):
-        await background.job(**({"schedule": "* * * * *"} | changes))
+        await lasting.job(**({"schedule": "* * * * *"} | changes))
     with pytest.raises(exceptions.NotFound):
-        await background.job_now()
+        await lasting.job_now()
 
 
 async def test_jobs_exist_once_are_listed_in_pages_and_can_be_deleted(background: Background) -> None:

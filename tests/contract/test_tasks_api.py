@@ -27,9 +27,20 @@ async def background(tmp_path: Path) -> AsyncIterator[Background]:
 @pytest.fixture
 async def paused(background: Background) -> str:
     """A queue that sends nothing."""
+    return await a_paused_queue(background)
+
+
+async def a_paused_queue(background: Background) -> str:
     queue = await background.queue("still")
     await background.tasks.pause_queue(name=queue, timeout=SECONDS)
     return queue
+
+
+@pytest.fixture(scope="module")
+async def lasting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Background, str]]:
+    """Stand-ins and a paused queue for tests that change nothing."""
+    async with open_background(tmp_path_factory.mktemp("lasting")) as opened:
+        yield opened, await a_paused_queue(opened)
 
 
 async def change(background: Background, queue: dict[str, Any], *paths: str) -> tasks_v2.Queue:
@@ -75,8 +86,9 @@ async def test_a_queue_that_says_nothing_gets_the_services_defaults(background: 
     ids=lambda value: str(value)[:50],
 )
 async def test_settings_that_no_queue_can_have_are_refused(
-    background: Background, settings: dict[str, Any], said: str
+    lasting: tuple[Background, str], settings: dict[str, Any], said: str
 ) -> None:
+    background, _ = lasting
     with pytest.raises(exceptions.InvalidArgument, match=said):
         await background.queue("q", **settings)
     with pytest.raises(exceptions.NotFound, match="Queue does not exist"):
@@ -86,7 +98,8 @@ async def test_settings_that_no_queue_can_have_are_refused(
 @pytest.mark.parametrize(
     "name", ["", "q", f"{LOCATION}/queues/", f"{LOCATION}/queues/a_b", f"{LOCATION}/queues/" + "x" * 101]
 )
-async def test_a_queue_has_a_name_of_the_right_form(background: Background, name: str) -> None:
+async def test_a_queue_has_a_name_of_the_right_form(lasting: tuple[Background, str], name: str) -> None:
+    background, _ = lasting
     with pytest.raises(exceptions.InvalidArgument, match="Queue name must be formatted"):
         await background.tasks.create_queue(parent=LOCATION, queue=tasks_v2.Queue(name=name), timeout=SECONDS)
 
@@ -280,8 +293,9 @@ async def test_twenty_callers_with_one_name_make_one_task(background: Background
     ids=lambda value: str(value)[:40],
 )
 async def test_a_task_that_cannot_be_sent_is_refused(
-    background: Background, paused: str, changes: dict[str, Any], said: str
+    lasting: tuple[Background, str], changes: dict[str, Any], said: str
 ) -> None:
+    background, paused = lasting
     with pytest.raises(exceptions.InvalidArgument, match=said):
         await background.task(paused, **changes)
     assert await background.waiting(paused) == []
@@ -297,7 +311,8 @@ async def test_a_task_may_be_scheduled_thirty_days_ahead_and_no_further(backgrou
 
 
 @pytest.mark.parametrize("name", ["not a valid id", "", "x" * 501, "a/b"])
-async def test_a_task_name_has_the_right_form(background: Background, paused: str, name: str) -> None:
+async def test_a_task_name_has_the_right_form(lasting: tuple[Background, str], name: str) -> None:
+    background, paused = lasting
     with pytest.raises(exceptions.InvalidArgument, match="Task ID"):
         await background.task(paused, name)
 
