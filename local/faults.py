@@ -1,7 +1,8 @@
 """What the stand-ins are told to do wrong, kept in one file that any process may replace.
 
-The file is JSON: {stand-in: {method: {spare, delay_ms, fail_rate, status, says, lose_answer, duplicate}}}, where the
-method "*" holds for every method that is not named. A stand-in asks before each call; the console writes.
+The file is JSON: {stand-in: {method: {spare, delay_ms, fail_rate, status, says, lose_answer, duplicate, reorder,
+seed}}}, where the method "*" holds for every method that is not named. A stand-in asks before each call; the console
+writes.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from typing import Any, Final, cast
 import grpc
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
-GRPC_STAND_INS: Final = frozenset({"speech", "texttospeech", "secrets", "firestore"})
+GRPC_STAND_INS: Final = frozenset({"speech", "texttospeech", "secrets", "firestore", "tasks", "scheduler"})
 HTTP_STAND_INS: Final = frozenset({"supabase", "agent", "google"})
 STAND_INS: Final = GRPC_STAND_INS | HTTP_STAND_INS | {"smtp"}
 EVERY_METHOD: Final = "*"
+# What the queue and the scheduler send out, beside the calls they take: `Deliver`, or `Deliver/NAME` for one queue or
+# job. A delivery fails with an HTTP status, as if the worker had answered it.
+DELIVER: Final = "Deliver"
 
 log = logging.getLogger(__name__)
 _Stamp = tuple[int, int, int]
@@ -36,6 +40,9 @@ class Fault(BaseModel):
     `status` is the name of a gRPC code, an HTTP status or an SMTP reply code, as the stand-in speaks; without one a
     call that fails is answered as "unavailable". `says` is the sentence it fails with. `duplicate` delivers the request
     twice, as a network does.
+
+    For deliveries only: `reorder` takes those that are due in a random order, and with a `seed` everything that chance
+    decides comes out the same each time, one delivery after the other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,11 +54,13 @@ class Fault(BaseModel):
     says: str | None = Field(default=None, max_length=2000, pattern=r"^[ -~]*$")
     lose_answer: bool = False
     duplicate: bool = False
+    reorder: bool = False
+    seed: int | None = None
 
-    def should_fail(self) -> bool:
+    def should_fail(self, chance: random.Random | None = None) -> bool:
         """Whether this call is one of those that fail: always where only a status is given."""
         rate = (0.0 if self.status is None else 1.0) if self.fail_rate is None else self.fail_rate
-        return random.random() < rate  # noqa: S311 - chance, not secrecy
+        return (chance or random).random() < rate
 
     @property
     def grpc_status(self) -> grpc.StatusCode:
@@ -63,6 +72,7 @@ class Fault(BaseModel):
 
 
 NO_FAULT: Final = Fault()
+_ANY_CHANCE: Final = random.Random()  # noqa: S311 - chance, not secrecy
 
 
 class _Faults(RootModel[dict[str, dict[str, Fault]]]):
@@ -72,15 +82,19 @@ class _Faults(RootModel[dict[str, dict[str, Fault]]]):
             if stand_in not in STAND_INS:
                 raise ValueError(f"There is no stand-in named {stand_in}; known are {', '.join(sorted(STAND_INS))}.")
             for method, fault in methods.items():
-                if not _speaks(stand_in, fault.status):
+                if not _speaks(stand_in, method, fault.status):
                     raise ValueError(f"{stand_in}.{method} cannot answer with the status {fault.status}.")
         return self
 
 
-def _speaks(stand_in: str, status: str | int | None) -> bool:
+def _is_delivery(method: str) -> bool:
+    return method == DELIVER or method.startswith(f"{DELIVER}/")
+
+
+def _speaks(stand_in: str, method: str, status: str | int | None) -> bool:
     if status is None:
         return True
-    if stand_in in GRPC_STAND_INS:
+    if stand_in in GRPC_STAND_INS and not _is_delivery(method):
         return status in grpc.StatusCode.__members__ and status != "OK"
     return str(status).isdecimal() and 400 <= int(status) <= 599
 
@@ -93,13 +107,31 @@ class FaultBook:
         self._stamp: _Stamp | None = None
         self._faults: Mapping[str, Mapping[str, Fault]] = {}
         self._spared: Counter[tuple[str, str]] = Counter()
+        self._chances: dict[tuple[str, int], random.Random] = {}
 
     def for_call(self, stand_in: str, method: str) -> Fault:
         """What to do wrong in this call; `NO_FAULT` where nothing is asked."""
         methods = self._current().get(stand_in)
         if not methods:
             return NO_FAULT
-        fault = methods.get(method) or methods.get(EVERY_METHOD) or NO_FAULT
+        return self._unless_spared(stand_in, method, methods.get(method) or methods.get(EVERY_METHOD) or NO_FAULT)
+
+    def for_delivery(self, stand_in: str, name: str) -> Fault:
+        """What to do wrong in a delivery of the queue or job `name` (the last part of its resource name)."""
+        return self._unless_spared(stand_in, DELIVER, self.standing_for_delivery(stand_in, name))
+
+    def standing_for_delivery(self, stand_in: str, name: str) -> Fault:
+        """What is asked of the deliveries of `name`, without counting one of them."""
+        methods = self._current().get(stand_in, {})
+        return methods.get(f"{DELIVER}/{name}") or methods.get(DELIVER) or NO_FAULT
+
+    def chance(self, stand_in: str, fault: Fault) -> random.Random:
+        """What decides by chance for a fault: repeatable where it has a seed, begun anew when the faults are set."""
+        if fault.seed is None:
+            return _ANY_CHANCE
+        return self._chances.setdefault((stand_in, fault.seed), random.Random(fault.seed))  # noqa: S311 - not secrecy
+
+    def _unless_spared(self, stand_in: str, method: str, fault: Fault) -> Fault:
         if self._spared[stand_in, method] < fault.spare:
             self._spared[stand_in, method] += 1
             return NO_FAULT
@@ -134,6 +166,7 @@ class FaultBook:
         if stamp != self._stamp:
             self._stamp = stamp
             self._spared.clear()
+            self._chances.clear()
             self._faults = {} if stamp is None else self._load()
         return self._faults
 

@@ -93,6 +93,16 @@ class Places:
         return self.port + PORTS - 1
 
     @property
+    def background_port(self) -> int:
+        """Cloud Tasks and Cloud Scheduler, gRPC."""
+        return self.port + 11
+
+    @property
+    def services_port(self) -> int:
+        """Where the queue and the scheduler reach the functions, as by their own addresses in the cloud."""
+        return self.port + 12
+
+    @property
     def faults_file(self) -> Path:
         return self.data / "faults.json"
 
@@ -136,6 +146,33 @@ class Places:
     @property
     def jwks_file(self) -> Path:
         return self.public_folder / ".well-known" / "jwks.json"
+
+    @property
+    def tasks_file(self) -> Path:
+        return self.data / "tasks.sqlite3"
+
+    @property
+    def scheduler_file(self) -> Path:
+        return self.data / "scheduler.sqlite3"
+
+    @property
+    def clock_file(self) -> Path:
+        return self.data / "clock.json"
+
+    @property
+    def identity_file(self) -> Path:
+        """The key that stands for Google's, private: who has it can be any service account of this machine."""
+        return self.data / "google-identity.pem"
+
+    @property
+    def google_certs_url(self) -> str:
+        """What https://www.googleapis.com/oauth2/v3/certs is in the cloud."""
+        return f"{self.static_url}/google/oauth2/v3/certs"
+
+    @property
+    def service_root(self) -> str:
+        """The address of each function, a template like the platform's: `{service}` is the function's name."""
+        return f"{url(self.services_port)}/{{service}}"
 
     @property
     def logs(self) -> Path:

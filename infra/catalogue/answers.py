@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from shared.http.declaration import Caller, Operation
+from shared.http.declaration import BACKGROUND_CALLERS, Caller, Operation
 from shared.runtime.problem import MEDIA_TYPE
 
 EVENTS = "text/event-stream"
@@ -130,12 +130,13 @@ def complete(described: dict[str, Any], operation: Operation, *, needs_dependenc
 def _possible(described: dict[str, Any], operation: Operation, *, needs_dependency: bool) -> Iterator[int]:
     keyed = operation.idempotency != "none"
     takes_body = "requestBody" in described
+    delivered = operation.caller in BACKGROUND_CALLERS
     conditions = {
-        400: takes_body or keyed,
+        400: takes_body or keyed or delivered,
         401: operation.caller is not Caller.EVERYONE,
-        403: operation.caller is Caller.ADMINISTRATOR,
+        403: operation.caller is Caller.ADMINISTRATOR or delivered,
         404: "{" in operation.path,
-        409: keyed,
+        409: keyed or delivered,
         413: takes_body,
         415: takes_body,
         422: "422" in described["responses"] or keyed,

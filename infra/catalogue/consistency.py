@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from infra.catalogue import triggers
 from infra.catalogue.manifest import variables
 from infra.catalogue.rooms import room_of
 from shared.clients.database import ServerSettings
@@ -29,6 +30,7 @@ def contradictions(functions: Sequence[Function]) -> list[str]:
     found = [f"{function.name}: {reason}" for function in functions for reason in _own(function)]
     found += _repeated("name", [function.name for function in functions])
     found += _repeated("path template", [template(function.path) for function in functions])
+    found += triggers.shared_names(functions)
     return found
 
 
@@ -41,6 +43,7 @@ def _own(function: Function) -> Iterator[str]:
     yield from _limits(function)
     yield from _secrets(function)
     yield from _operations(function)
+    yield from triggers.contradictions(function)
 
 
 def _naming(function: Function) -> Iterator[str]:

@@ -15,22 +15,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.catalogue.rooms import room_of
-from shared.http.declaration import Caller, Function, Operation
+from shared.http.declaration import BACKGROUND_CALLERS, Caller, Function, Operation
 
-_BEHIND_THE_GATEWAY = frozenset({Caller.QUEUE, Caller.SCHEDULER})
 _WITH_ACCESS_TOKEN = frozenset({Caller.PERSON, Caller.ADMINISTRATOR})
 _PARAMETER = re.compile(r"\{([^}]+)\}")
 _SECURITY = "access_token"
 
 
-def is_public(function: Function) -> bool:
-    """Whether clients reach the function through the gateway."""
-    return any(operation.caller not in _BEHIND_THE_GATEWAY for operation in function.operations)
-
-
 def description(functions: Sequence[Function]) -> dict[str, Any]:
     """The whole description, its placeholders in place."""
-    public = [function for function in functions if is_public(function)]
+    public = [function for function in functions if function.public]
     return {
         "swagger": "2.0",
         "info": {"title": "Oprina", "version": "1"},
@@ -55,7 +49,7 @@ def _path(function: Function) -> dict[str, Any]:
     if parameters := [_parameter(name) for name in _PARAMETER.findall(function.path)]:
         item["parameters"] = parameters
     for operation in function.operations:
-        if operation.caller not in _BEHIND_THE_GATEWAY:
+        if operation.caller not in BACKGROUND_CALLERS:
             item[operation.method.lower()] = _operation(function, operation)
     item["options"] = _described(function, "OPTIONS", "Asked by browsers before they call from another origin")
     return item

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.catalogue.gateway import is_public
 from shared.http.declaration import Function, Operation
 from shared.runtime.settings import SecretStr, Settings
 
@@ -44,8 +44,47 @@ def _is_secret(annotation: Any) -> bool:
 
 
 def manifest(root: Path, functions: Sequence[Function]) -> dict[str, Any]:
-    """All functions by name."""
-    return {"functions": {function.name: _entry(root, function) for function in sorted(functions, key=_name)}}
+    """All functions by name, and the queues and schedules that call them."""
+    return {
+        "functions": {function.name: _entry(root, function) for function in sorted(functions, key=_name)},
+        "queues": queues(functions),
+        "schedules": schedules(functions),
+    }
+
+
+def queues(functions: Sequence[Function]) -> dict[str, dict[str, Any]]:
+    """Every declared queue by its name."""
+    found = {
+        operation.queue.name: _without_name(dataclasses.asdict(operation.queue))
+        for function in functions
+        for operation in function.operations
+        if operation.queue is not None
+    }
+    return dict(sorted(found.items()))
+
+
+def schedules(functions: Sequence[Function]) -> dict[str, dict[str, Any]]:
+    """Every declared schedule by its job's name, with the function and the path that it calls."""
+    found = {
+        job_of(operation): {
+            "function": function.name,
+            "path": operation.path,
+            **dataclasses.asdict(operation.schedule),
+        }
+        for function in functions
+        for operation in function.operations
+        if operation.schedule is not None
+    }
+    return dict(sorted(found.items()))
+
+
+def job_of(operation: Operation) -> str:
+    """The name of the job that calls a scheduled operation: the last part of its path."""
+    return operation.path.rpartition("/")[2]
+
+
+def _without_name(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "name"}
 
 
 def _name(function: Function) -> str:
@@ -60,7 +99,7 @@ def _entry(root: Path, function: Function) -> dict[str, Any]:
         "source": folder.as_posix(),
         "entry_point": "main",
         "path": function.path,
-        "public": is_public(function),
+        "public": function.public,
         "streams": any(operation.streams for operation in function.operations),
         "callers": sorted({operation.caller.value for operation in function.operations}),
         "operations": [_operation(operation) for operation in function.operations],
@@ -89,4 +128,6 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "rate": {"per_minute": rate.per_minute, "burst": rate.burst} if rate else None,
         "fleet": [{"name": cost.name, "cost": cost.cost} for cost in operation.fleet],
         "max_body_bytes": operation.max_body_bytes,
+        "queue": operation.queue.name if operation.queue else None,
+        "schedule": job_of(operation) if operation.schedule else None,
     }

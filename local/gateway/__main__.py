@@ -6,7 +6,7 @@ import uvicorn
 
 from local.gateway.application import build, upstreams
 from local.gateway.passage import MAX_HEADER_BYTES
-from local.gateway.timer import chores
+from local.launcher.provision import provision
 from local.places import HOST, Places
 from shared.http.discovery import discover
 
@@ -17,8 +17,9 @@ READ_HEADER_BYTES = 4 * MAX_HEADER_BYTES
 def main() -> None:
     places = Places.from_environment()
     functions = discover()
+    provision(functions, places.background_port)
     uvicorn.run(
-        build(places, functions, upstreams(functions), chores()),
+        build(places, functions, upstreams(functions)),
         host=HOST,
         port=places.port,
         http="h11",

@@ -13,7 +13,7 @@ from local.gateway.passage import Forwarder, refused_size
 from local.gateway.routing import Match, RouteTable
 from local.gateway.tokens import TokenCheck, user_info
 from shared.http import problems
-from shared.http.declaration import Caller
+from shared.http.declaration import BACKGROUND_CALLERS, Caller
 from shared.http.exchange import begin_exchange
 from shared.http.settings import HttpSettings
 from shared.runtime.errors import MethodNotAllowed, NotFound, OprinaError
@@ -35,7 +35,7 @@ class ApiGateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def refuse(error: OprinaError) -> None:
-            await _refusal(error)(scope, receive, send)
+            await refusal(error)(scope, receive, send)
 
         try:
             match, forwarded = await self._admit(scope)
@@ -53,6 +53,9 @@ class ApiGateway:
             raise NotFound("There is nothing at this address.")
         headers = Headers(scope=scope)
         operation = match.operations.get(scope["method"])
+        if operation is not None and operation.caller in BACKGROUND_CALLERS:
+            # A path may hold such an operation beside others; to the gateway's callers there is none.
+            raise NotFound("There is nothing at this address.")
         if operation is None:
             if _is_preflight(scope["method"], headers):
                 return match, _forwarded_scope(scope, headers, None)
@@ -93,7 +96,7 @@ def _forwarded_scope(scope: Scope, headers: Headers, claims: str | None) -> Scop
     return forwarded
 
 
-def _refusal(error: OprinaError) -> ASGIApp:
+def refusal(error: OprinaError) -> ASGIApp:
     """A problem document, readable by pages of the allowed origins like the functions' own."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,12 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from local.gateway.api import ApiGateway
 from local.gateway.console import console
 from local.gateway.routing import RouteTable
+from local.gateway.services import Services
 from local.gateway.site import PAGE_HEADERS, WithHeaders, described_by, document_routes, page_route
-from local.gateway.timer import Chore, run_timer
 from local.gateway.tokens import TokenCheck
 from local.gateway.upstreams import FunctionProcess, in_process
 from local.launcher.environment import FUNCTION_PORTS
 from local.places import Places
+from local.serving import http_server
 from shared.http.declaration import Function
 from shared.http.settings import TokenSettings
 from shared.runtime.settings import load
@@ -41,12 +42,15 @@ def build(
     places: Places,
     functions: Sequence[Function],
     apps: Mapping[str, ASGIApp],
-    chores: Mapping[str, Chore],
     tokens: TokenSettings | None = None,
 ) -> ASGIApp:
-    """The gateway's application: the API, the console, the documents, the page."""
-    api = ApiGateway(RouteTable(functions), apps, TokenCheck(tokens or load(TokenSettings)))
-    return _Front(api, _local_site(places, functions, chores))
+    """The gateway's application: the API, the console, the documents, the page.
+
+    Where it has a lifespan, the functions are served at their own addresses too.
+    """
+    public = [function for function in functions if function.public]
+    api = ApiGateway(RouteTable(public), apps, TokenCheck(tokens or load(TokenSettings)))
+    return _Front(api, _local_site(places, functions, Services(functions, apps)))
 
 
 class _Front:
@@ -61,16 +65,18 @@ class _Front:
         await (self._api if is_api else self._site)(scope, receive, send)
 
 
-def _local_site(places: Places, functions: Sequence[Function], chores: Mapping[str, Chore]) -> ASGIApp:
+def _local_site(places: Places, functions: Sequence[Function], services: ASGIApp) -> ASGIApp:
     @contextlib.asynccontextmanager
-    async def with_timer(_: Starlette) -> AsyncIterator[None]:
-        timer = asyncio.create_task(run_timer(chores), name="timer")
+    async def with_services(_: Starlette) -> AsyncIterator[None]:
+        server = http_server(services, places.services_port)
+        serving = asyncio.create_task(server.serve(), name="services")
         yield
-        timer.cancel()
+        server.should_exit = True
+        await serving
 
     pages: list[BaseRoute] = [*document_routes(described_by(functions)), page_route()]
     routes: list[BaseRoute] = [console(places), Mount("/", WithHeaders(_routed(pages), PAGE_HEADERS))]
-    return Starlette(routes=routes, lifespan=with_timer)
+    return Starlette(routes=routes, lifespan=with_services)
 
 
 def _routed(routes: list[BaseRoute]) -> ASGIApp:

@@ -1,4 +1,4 @@
-"""The console of the local cloud at `/local/`: processes, logs, addresses, mail and faults.
+"""The console of the local cloud at `/local/`: processes, logs, addresses, mail, faults, queues, schedules, the time.
 
 It exists on laptops only: nothing of it is ever deployed.
 """
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from local.faults import EVERY_METHOD, STAND_INS, FaultBook
 from local.firestore.shelf import Shelf
+from local.gateway.background import BackgroundPages
 from local.gateway.guard import LocalOnly
 from local.gateway.site import WithHeaders
 from local.launcher.environment import AGENT_RESOURCE, GOOGLE_CLIENT_ID, RECOGNIZER
@@ -67,6 +68,8 @@ def endpoints(places: Places, environment: Mapping[str, str]) -> dict[str, Any]:
         "texttospeech": grpc(places.speech_port),
         "secrets": grpc(places.secrets_port, parent=f"projects/{PROJECT}"),
         "firestore": grpc(places.firestore_port, database=f"projects/{PROJECT}/databases/(default)"),
+        "tasks": grpc(places.background_port, parent=f"projects/{PROJECT}/locations/{REGION}"),
+        "scheduler": grpc(places.background_port, parent=f"projects/{PROJECT}/locations/{REGION}"),
         "agent": rest(places.agent_port, resource=AGENT_RESOURCE, location=REGION),
         "supabase": rest(
             places.supabase_port,
@@ -101,6 +104,7 @@ class Console:
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"), autoescape=select_autoescape(), trim_blocks=True
         )
+        self._background = BackgroundPages(places, self._page)
 
     def routes(self) -> list[Route]:
         return [
@@ -117,6 +121,7 @@ class Console:
             Route("/firestore/document", self.firestore_document),
             Route("/faults", self.faults, methods=["GET", "PUT"]),
             Route("/faults/edit", self.fault_editor, methods=["GET", "POST"]),
+            *self._background.routes(),
         ]
 
     async def overview(self, _: Request) -> Response:
@@ -234,6 +239,8 @@ def _fault_from(typed: Mapping[str, str]) -> dict[str, object]:
         "status": (int(status) if status.isdecimal() else status) or None,
         "lose_answer": "lose_answer" in typed,
         "duplicate": "duplicate" in typed,
+        "reorder": "reorder" in typed,
+        "seed": int(typed["seed"]) if typed.get("seed") else None,
     }
 
 

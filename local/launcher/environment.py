@@ -10,6 +10,8 @@ AGENT_RESOURCE = f"projects/{PROJECT}/locations/{REGION}/reasoningEngines/1"
 RECOGNIZER = f"projects/{PROJECT}/locations/{SPEECH_LOCATION}/recognizers/_"
 # In Google's own form; its secret is in Secret Manager.
 GOOGLE_CLIENT_ID = "104857600000-oprinalocal.apps.googleusercontent.com"
+TASKS_ACCOUNT = f"tasks@{PROJECT}.iam.gserviceaccount.com"
+SCHEDULER_ACCOUNT = f"scheduler@{PROJECT}.iam.gserviceaccount.com"
 MAIL_FROM = "Oprina <no-reply@oprina.test>"
 SUPPORT_ADDRESS = "support@oprina.test"
 
@@ -50,6 +52,10 @@ def addresses(places: Places) -> dict[str, str]:
         "MAIL_FROM": MAIL_FROM,
         "SUPPORT_ADDRESS": SUPPORT_ADDRESS,
         "PAGE_URL": places.gateway_url,
+        "SERVICE_ROOT": places.service_root,
+        "GOOGLE_CERTS_URL": places.google_certs_url,
+        "TASKS_SERVICE_ACCOUNT": TASKS_ACCOUNT,
+        "SCHEDULER_SERVICE_ACCOUNT": SCHEDULER_ACCOUNT,
     }
 
 

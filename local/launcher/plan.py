@@ -66,6 +66,16 @@ def firestore(places: Places) -> Part:
     )
 
 
+def background(places: Places) -> Part:
+    """Cloud Tasks and Cloud Scheduler."""
+    return Part(
+        name="background",
+        command=module("local.background"),
+        environment=own(places),
+        port=places.background_port,
+    )
+
+
 def postgres(places: Places, cluster: Cluster) -> Part:
     return Part(
         name="postgres",

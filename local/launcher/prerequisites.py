@@ -109,6 +109,8 @@ def named_ports(places: Places) -> dict[str, int]:
         "public objects": places.static_port,
         "google": places.google_port,
         "firestore": places.firestore_port,
+        "background": places.background_port,
+        "services": places.services_port,
     }
 
 

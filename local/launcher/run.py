@@ -127,6 +127,7 @@ async def _bring_up_the_product(places: Places, options: Options, screen: Screen
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.start(plan.cloud(places)))
         group.create_task(supervisor.start(plan.firestore(places)))
+        group.create_task(supervisor.start(plan.background(places)))
         group.create_task(_start_postgres(places, cluster, screen, supervisor))
     secrets: dict[str, str] = json.loads(places.environment_file.read_text())
     await _start_postgrest(places, cluster, secrets["BACKEND_KEY"], screen, supervisor)
@@ -177,7 +178,7 @@ Ready after {screen.seconds:.1f} s.
 
   the page       {places.gateway_url}/
   the interface  {places.gateway_url}/docs
-  the console    {places.gateway_url}/local/  (mail, logs, faults)
+  the console    {places.gateway_url}/local/  (mail, logs, faults, queues, schedules, time)
   sign in as     {demo.EMAIL}  with  {demo.PASSWORD}
   logs           {folder}
 

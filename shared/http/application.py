@@ -70,7 +70,7 @@ class _Kit:
             await self._app(scope, receive, send)
             return
         started = clock.monotonic_ms()
-        exchange = begin_exchange(scope, self._operations.get(scope["method"]))
+        exchange = begin_exchange(scope, self._operations.get(scope["method"]), self._name)
         answer = _Answer(send, exchange)
         try:
             await self._serve(scope, receive, answer)

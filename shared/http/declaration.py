@@ -40,6 +40,43 @@ class Caller(StrEnum):
 
 
 _TOKEN_CALLERS = frozenset({Caller.PERSON, Caller.ADMINISTRATOR})
+# Whom the gateway lets through to nobody: they call the functions at their own addresses.
+BACKGROUND_CALLERS = frozenset({Caller.QUEUE, Caller.SCHEDULER})
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The queue that calls an operation (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues).
+
+    A task is given up after `attempts`, or later, after `retry_seconds` where those are more than 0. Pauses begin at
+    `min_backoff_seconds`, double `doublings` times, then grow evenly up to `max_backoff_seconds`. `deadline_seconds`
+    is what whoever makes a task gives it as dispatch deadline: 15 s to 30 min, and no less than the function's timeout.
+    """
+
+    name: str
+    dispatches_per_second: float = 10.0
+    concurrent_dispatches: int = 10
+    attempts: int = 10
+    retry_seconds: int = 0
+    min_backoff_seconds: float = 1.0
+    max_backoff_seconds: float = 300.0
+    doublings: int = 8
+    deadline_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When the scheduler calls an operation; the job's name is the last part of the operation's path.
+
+    `cron` are the five fields of unix-cron, on the wall clock of `zone`. `deadline_seconds` is 15 s to 30 min, and no
+    less than the function's timeout; `retries` 0 to 5, with pauses of `min_backoff_seconds` and more.
+    """
+
+    cron: str
+    zone: str = "Etc/UTC"
+    deadline_seconds: int = 60
+    retries: int = 0
+    min_backoff_seconds: int = 5
 
 
 @dataclass(frozen=True)
@@ -49,7 +86,8 @@ class Operation:
     `max_body_bytes` is enforced while the body is read; `too_large` makes what is said of a body that announces more.
     `rate` is each person's limit, or each address' where nobody is signed in. `fleet` is what a call takes from the
     project-wide quotas before anything is spent. `token_seconds` is how long the access token must still be good for:
-    work that ends with a write as the person fails at its very end without it.
+    work that ends with a write as the person fails at its very end without it. `queue` or `schedule` is what calls an
+    operation for the caller of that name.
     """
 
     method: str
@@ -63,6 +101,8 @@ class Operation:
     fleet: tuple[FleetCost, ...] = ()
     too_large: Callable[[], TooLarge] | None = None
     token_seconds: int = 0
+    queue: Queue | None = None
+    schedule: Schedule | None = None
 
     @property
     def route(self) -> str:
@@ -103,8 +143,15 @@ class Function:
         self._application: ASGIApp | None = None
 
     def operation(self, operation: Operation, **options: Any) -> Callable[[Handler], Handler]:
-        """Declare an operation and the handler that serves it. `options` go to FastAPI's route as they are."""
+        """Declare an operation and the handler that serves it. `options` go to FastAPI's route as they are.
+
+        What the queue or the scheduler calls lets nobody else in, whether or not its handler asks who is calling.
+        """
         self.operations.append(operation)
+        if operation.caller in BACKGROUND_CALLERS:
+            from shared.http.callers import only
+
+            options["dependencies"] = [*options.get("dependencies", ()), only(operation.caller)]
 
         def register(handler: Handler) -> Handler:
             with _without_pydantic_v1():
@@ -148,7 +195,26 @@ class Function:
             kinds.append(TokenSettings)
         if any(operation.fleet for operation in self.operations):
             kinds.append(FleetSettings)
-        return tuple(dict.fromkeys([*kinds, *self.settings]))
+        return tuple(dict.fromkeys([*kinds, *self._settings_of_background_callers(), *self.settings]))
+
+    def _settings_of_background_callers(self) -> tuple[type[Settings], ...]:
+        callers = {operation.caller for operation in self.operations} & BACKGROUND_CALLERS
+        if not callers:
+            return ()
+        # Most functions have nobody to check in this way, and are spared the modules.
+        from shared.http.callers import QUEUE_SETTINGS, SCHEDULER_SETTINGS
+
+        return tuple(
+            kind
+            for caller, kinds in ((Caller.QUEUE, QUEUE_SETTINGS), (Caller.SCHEDULER, SCHEDULER_SETTINGS))
+            if caller in callers
+            for kind in kinds
+        )
+
+    @property
+    def public(self) -> bool:
+        """Whether the gateway has any of its operations."""
+        return any(operation.caller not in BACKGROUND_CALLERS for operation in self.operations)
 
     @property
     def fastapi(self) -> FastAPI:
@@ -211,4 +277,14 @@ def _without_pydantic_v1() -> Iterator[None]:
         del sys.modules[name]
 
 
-_OPERATION_FIELDS = ("idempotency", "streams", "max_body_bytes", "rate", "fleet", "too_large", "token_seconds")
+_OPERATION_FIELDS = (
+    "idempotency",
+    "streams",
+    "max_body_bytes",
+    "rate",
+    "fleet",
+    "too_large",
+    "token_seconds",
+    "queue",
+    "schedule",
+)

@@ -27,6 +27,7 @@ class Exchange:
     trace: Trace
     operation: Operation | None
     visit: Visit
+    service: str = ""
     problem_code: str | None = None
 
     @property
@@ -44,8 +45,8 @@ class Exchange:
         }
 
 
-def begin_exchange(scope: Scope, operation: Operation | None) -> Exchange:
-    """Open the exchange and leave it in the scope, where `exchange_of` finds it."""
+def begin_exchange(scope: Scope, operation: Operation | None, service: str = "") -> Exchange:
+    """Open the exchange of the function `service` and leave it in the scope, where `exchange_of` finds it."""
     headers = Headers(scope=scope)
     trace = telemetry.begin(headers.get("x-request-id"), headers.get("traceparent"))
     visit = Visit(
@@ -54,7 +55,7 @@ def begin_exchange(scope: Scope, operation: Operation | None) -> Exchange:
         fleet=takes_for(operation.fleet) if operation else (),
         address=client_address(scope, load(HttpSettings).trusted_hops),
     )
-    exchange = Exchange(trace, operation, visit)
+    exchange = Exchange(trace, operation, visit, service)
     scope[_SCOPE_KEY] = exchange
     return exchange
 

@@ -150,3 +150,10 @@ class ContactCase(BaseModel):
     """The number under which a message is kept; the sender gets it by mail too."""
 
     case_id: int
+
+
+class Housekeeping(BaseModel):
+    """What came of a tick: whether it had its effect now (or before, by another delivery), and on how many things."""
+
+    ran: bool
+    count: int

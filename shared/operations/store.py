@@ -119,3 +119,10 @@ async def open_contact_case(
 async def seal_audit(limit: int) -> int:
     answer: dict[str, Any] = await database.call("seal_audit", p_limit=limit)
     return int(answer["sealed"])
+
+
+async def purge(limit: int) -> dict[str, int]:
+    """Delete at most `limit` rows of each kind; answers how many of each went."""
+    gone: dict[str, int] = await database.call("purge", p_limit=limit)
+    cases: dict[str, int] = await database.call("purge_contact_cases", p_limit=limit)
+    return gone | cases

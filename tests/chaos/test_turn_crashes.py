@@ -65,6 +65,7 @@ async def test_a_turn_whose_process_died_is_lost_once_its_lease_is_over_and_neve
     assert_problem(await talker.turn_document(session, text="Hello?"), 409, "turn_in_progress")
 
     let_the_lease_run_out(stack, turn_id)
+    await asyncio.to_thread(stack.advance, 301)
     stored = await reaped(talker, session, turn_id)
     assert (stored["status"], stored["code"]) == ("failed", "turn_lost")
     again = await talker.turn_document(session, text="Are you there?", key=key)
@@ -78,8 +79,8 @@ async def test_a_turn_whose_process_died_is_lost_once_its_lease_is_over_and_neve
 
 
 async def reaped(talker: Talker, session: str, turn_id: str) -> dict[str, Any]:
-    """The turn as the housekeeping leaves it; nobody asks for it."""
-    until = time.monotonic() + 40
+    """The turn as the housekeeping leaves it, once its schedule has come round; nobody asks for it."""
+    until = time.monotonic() + 20
     while time.monotonic() < until:
         stored = await talker.stored_turn(session, turn_id)
         if stored["status"] != "running":

@@ -13,7 +13,6 @@ import httpx
 import psutil
 import pytest
 
-from local.gateway.timer import run_timer
 from local.gateway.upstreams import FunctionProcess, in_process
 from local.launcher.plan import function_command
 from local.places import REPOSITORY
@@ -133,17 +132,3 @@ async def test_a_function_in_the_gateways_process_is_loaded_by_the_framework_fro
     app = in_process(Function(name="test-source", path="/v1/source/{what}", source=source))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://function") as client:
         assert (await client.post("/v1/source/x", content=b"hi")).json()["body"] == "hi"
-
-
-async def test_the_timer_goes_on_after_a_chore_that_failed() -> None:
-    done: list[str] = []
-
-    async def fails() -> None:
-        raise RuntimeError("not today")
-
-    async def works() -> None:
-        done.append("worked")
-
-    timer = asyncio.create_task(run_timer({"fails": fails, "works": works}, every_seconds=0.01))
-    assert await eventually(lambda: len(done) >= 3)
-    timer.cancel()

@@ -22,7 +22,7 @@ from local.launcher.prerequisites import MARKER, named_ports
 from local.places import REPOSITORY
 from tests.support.stack import Stack, StackFailed
 
-PARTS = {"postgres", "postgrest", "cloud", "firestore", "speech", "agent", "gateway"}
+PARTS = {"postgres", "postgrest", "cloud", "firestore", "speech", "agent", "gateway", "background"}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,16 @@ def started_with(stack: Stack, **environment: str) -> Iterator[None]:
     finally:
         stack.stop()
         stack.environment = before
+
+
+def served(stack: Stack, function: str, route: str, seconds: float = 15) -> bool:
+    """Whether a function with a process of its own answers this route with 200 before the time is over."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if any(f'"{route}"' in line and '"status": 200' in line for line in stack.log(function).splitlines()):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def sign_in(stack: Stack) -> dict[str, object]:
@@ -179,7 +189,7 @@ def test_fresh_begins_again_without_the_people_of_before(stack: Stack) -> None:
 def test_functions_may_have_processes_of_their_own_with_the_secrets_they_declare(only_stack: Stack) -> None:
     stack = only_stack
     stack.stop()
-    alone = {"accounts-login", "accounts-me"}
+    alone = {"accounts-login", "accounts-me", "operations-reap"}
     with started_with(stack, PROCESSES=",".join(alone)):
         assert set(stack.pids()) == PARTS | alone
         headers = {"Authorization": f"Bearer {sign_in(stack)['access_token']}"}
@@ -187,6 +197,8 @@ def test_functions_may_have_processes_of_their_own_with_the_secrets_they_declare
             assert client.get("/v1/users/me", headers=headers).json()["email"] == EMAIL
         assert "ACCESS_TOKEN_KEYRING" in psutil.Process(stack.pids()["accounts-login"]).environ()
         assert "ACCESS_TOKEN_KEYRING" not in psutil.Process(stack.pids()["accounts-me"]).environ()
+        stack.run_schedule("reap")
+        assert served(stack, "operations-reap", "POST /schedules/reap")
         processes = family(stack.pid)
         assert stack.stop() == 0
         assert alive(processes) == []

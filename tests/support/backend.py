@@ -27,6 +27,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from local.google_identity import JWKS_OBJECT, GoogleIdentity
 from local.public_objects import public_objects
 from shared.accounts import tokens
 from shared.http.declaration import Function
@@ -37,6 +38,9 @@ from tests.support.gateway import free_socket, served
 PASSWORD = "speak-with-oprina"
 PAGE_URL = "http://page.oprina.test"
 SUPPORT_ADDRESS = "support@oprina.test"
+SERVICE_ROOT = "https://{service}-123456789012.us-central1.run.app"
+TASKS_ACCOUNT = "tasks@oprina-local.iam.gserviceaccount.com"
+SCHEDULER_ACCOUNT = "scheduler@oprina-local.iam.gserviceaccount.com"
 
 
 @functools.cache
@@ -125,6 +129,23 @@ class Backend:
     client: httpx.AsyncClient
     mailbox: Mailbox
     environment: Mapping[str, str]
+    google: GoogleIdentity
+
+    async def tick(
+        self, name: str, scheduled_at: str = "2026-11-25T08:00:00Z", job: str | None = None
+    ) -> httpx.Response:
+        """What the scheduler sends for one time of a schedule, with its token."""
+        path = f"/schedules/{name}"
+        function = self.app.function_for(path)
+        assert function is not None
+        token = self.google.id_token(SCHEDULER_ACCOUNT, SERVICE_ROOT.format(service=function.name))
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "X-CloudScheduler": "true",
+            "X-CloudScheduler-JobName": job or name,
+            "X-CloudScheduler-ScheduleTime": scheduled_at,
+        }
+        return await self.client.post(path, headers=headers)
 
     @property
     def keyring(self) -> str:
@@ -202,6 +223,8 @@ async def open_backend(
     async with AsyncExitStack() as stack:
         smtp_url = await stack.enter_async_context(_taking_mail(mailbox))
         public_url = await stack.enter_async_context(served(public_objects(folder), free_socket()))
+        google = GoogleIdentity(folder.with_name(folder.name + "-google.pem"))
+        google.publish(folder)
         _publish(folder, keyring, issuer, f"{public_url}/.well-known/jwks.json")
         values = {
             "TOKEN_AUDIENCE": "authenticated",
@@ -215,6 +238,10 @@ async def open_backend(
             "PASSWORD_COST": "4",
             "ALLOW_WEAK_PASSWORD_HASHES": "true",
             "GOOGLE_CLOUD_PROJECT": "oprina-local",
+            "SERVICE_ROOT": SERVICE_ROOT,
+            "GOOGLE_CERTS_URL": f"{public_url}/{JWKS_OBJECT}",
+            "TASKS_SERVICE_ACCOUNT": TASKS_ACCOUNT,
+            "SCHEDULER_SERVICE_ACCOUNT": SCHEDULER_ACCOUNT,
             **database,
             **(environment or {}),
         }
@@ -222,7 +249,7 @@ async def open_backend(
         app = Router()
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://oprina.test", timeout=30)
         await stack.enter_async_context(client)
-        yield Backend(app, client, mailbox, values)
+        yield Backend(app, client, mailbox, values, google)
 
 
 def _publish(folder: Path, keyring: str, issuer: str, jwks_url: str) -> None:

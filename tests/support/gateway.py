@@ -98,6 +98,6 @@ async def running_gateway(
     places = Places(folder, front.getsockname()[1])
     async with served(public_objects(folder), keys) as objects:
         tokens = TokenSettings(token_issuer=ISSUER, jwks_url=f"{objects}/jwks.json")
-        app = build(places, functions, apps, {}, tokens)
+        app = build(places, functions, apps, tokens)
         async with served(app, front) as base, httpx.AsyncClient(base_url=base, timeout=30) as client:
             yield RunningGateway(base, issuer, client, places)

@@ -220,6 +220,18 @@ class Stack:
         finally:
             self.set_faults({})
 
+    def advance(self, seconds: float) -> None:
+        """Move the clock of the queue and the scheduler forward."""
+        with self.client() as client:
+            answer = client.post("/local/time", json={"advance_seconds": seconds})
+        assert answer.status_code == 200, answer.text
+
+    def run_schedule(self, name: str) -> None:
+        """Have the scheduler run a job now."""
+        with self.client() as client:
+            answer = client.post("/local/scheduler", data={"action": "run", "job": name})
+        assert answer.status_code == 303, answer.text
+
     def new_address(self) -> str:
         """A caller's address that no other person of this stack has."""
         number = next(self._addresses)

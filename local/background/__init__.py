@@ -1,0 +1,1 @@
+"""The process of the queue and the scheduler: what Google runs in the background for us."""

@@ -1,0 +1,1 @@
+"""Stands in for Cloud Scheduler v1: jobs that send HTTP requests by the clock."""
