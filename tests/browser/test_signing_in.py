@@ -59,27 +59,6 @@ async def test_a_spent_link_is_told_and_leads_to_the_form(visit: Visit) -> None:
     await expect(visitor.page.get_by_label("E-mail")).to_be_visible()
 
 
-async def test_a_forgotten_password_is_set_again_by_the_link_in_the_mail(visit: Visit) -> None:
-    visitor = await visit()
-    visitor.refusals_expected = True
-    page, email = visitor.page, visitor.person.email
-    await visitor.open()
-    await page.get_by_label("E-mail").fill(email)
-    await page.get_by_role("button", name="Set a new one").click()
-    await expect(page.get_by_label("E-mail")).to_have_value(email)
-    await page.get_by_role("button", name="Send me a link").click()
-    await expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
-    await page.goto("about:blank")
-    await visitor.open(f"/#reset={visitor.stack.mailed_token(email)}")
-    await page.get_by_label("Password").fill("password1")
-    await page.get_by_role("button", name="Set it and sign in").click()
-    await expect(page.get_by_role("alert")).to_contain_text("passwords that are tried first")
-    await page.get_by_label("Password").fill("a much better secret")
-    await page.get_by_role("button", name="Set it and sign in").click()
-    await expect(page.locator("#workspace")).to_be_visible()
-    assert "reset" not in page.url
-
-
 async def test_requests_refused_together_rotate_the_tokens_once(visitor: Visitor) -> None:
     page = visitor.page
     visitor.refusals_expected = True

@@ -107,8 +107,9 @@ def test_even_the_owner_of_the_tables_cannot_change_them(sealed: Database, state
 def test_a_person_stands_in_the_log_under_a_name_that_dies_with_them(db: Database, db_ada: DatabasePerson) -> None:
     db.call("suspend_address", p_email=db_ada.email, p_reason="a test", p_outbox_id=str(new_id()))
     ((name,),) = db.rows("select private.audit_name(%s)", db_ada.id)
-    ((action, detail),) = db.rows("select action, detail::text from public.audit_log where subject = %s", name)
-    assert action == "accounts.suspended"
+    ((detail,),) = db.rows(
+        "select detail::text from public.audit_log where subject = %s and action = 'accounts.suspended'", name
+    )
     assert db_ada.id not in detail
     assert db_ada.email not in detail
     db.call(
