@@ -37,7 +37,7 @@ def _token(request: Request) -> str:
 
 
 async def _verified(token: str, needed_seconds: int = 0) -> tuple[UUID, UUID]:
-    """Check signature, issuer, audience, times and role.
+    """Check signature, kind, issuer, audience, times and role.
 
     Returns:
         The person's id and the sign-in's id.
@@ -45,7 +45,7 @@ async def _verified(token: str, needed_seconds: int = 0) -> tuple[UUID, UUID]:
     settings = load(TokenSettings)
     try:
         key = await signing_key(settings.jwks_url, token)
-        claims = jwt.decode(
+        decoded = jwt.decode_complete(
             token,
             key,
             algorithms=["ES256"],
@@ -54,6 +54,8 @@ async def _verified(token: str, needed_seconds: int = 0) -> tuple[UUID, UUID]:
             options={"require": _REQUIRED_CLAIMS},
             leeway=_LEEWAY_SECONDS,
         )
+        claims = decoded["payload"]
+        _check_type(decoded["header"])
         _check_claims(claims, needed_seconds)
         return UUID(claims["sub"]), UUID(claims["sid"])
     except jwt.ExpiredSignatureError:
@@ -62,6 +64,12 @@ async def _verified(token: str, needed_seconds: int = 0) -> tuple[UUID, UUID]:
         raise Unavailable("Tokens cannot be checked just now. Try again.", code="keys_unavailable") from None
     except (jwt.PyJWTError, UnknownKey, ValueError):
         raise Unauthenticated("The access token is not valid here. Sign in again.") from None
+
+
+def _check_type(header: Mapping[str, Any]) -> None:
+    """Refuse what our key signed for another purpose than to call us (RFC 8725, 3.11)."""
+    if str(header.get("typ")).upper() != "JWT":
+        raise jwt.InvalidTokenError("the token is of another type than an access token")
 
 
 def _check_claims(claims: Mapping[str, Any], needed_seconds: int) -> None:
