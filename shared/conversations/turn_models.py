@@ -109,8 +109,9 @@ class Interruption(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    played_seq: int = Field(ge=0)
-    played_ms: int = Field(ge=0)
+    # What the database's integers hold; no reply comes near it.
+    played_seq: int = Field(ge=0, le=2**31 - 1)
+    played_ms: int = Field(ge=0, le=2**31 - 1)
 
 
 class Interrupted(BaseModel):

@@ -20,7 +20,11 @@ function = Function(
 
 
 @function.post(
-    "Make the title again from what was said", caller=Caller.PERSON, rate=Rate(60, burst=20), max_body_bytes=8 * KIB
+    "Make the title again from what was said",
+    caller=Caller.PERSON,
+    rate=Rate(60, burst=20),
+    max_body_bytes=8 * KIB,
+    responses={409: {"description": "Nothing has been said yet that a title could be made from."}},
 )
 async def retitle_session(person: SignedIn, session_id: UUID) -> Session:
     return await service.retitle_session(person, session_id)

@@ -46,6 +46,9 @@ _too_large = partial(
     audio_too_large, MAX_CLIP_BYTES, "For longer recordings create a transcription job: POST /v1/jobs."
 )
 
+# Where a client finds the turn again: https://spec.openapis.org/oas/v3.1.0#link-object
+_OF_TURN = {"session_id": "$request.path.session_id", "turn_id": "$response.body#/turn_id"}
+
 
 @function.post(
     "Take a turn",
@@ -59,6 +62,14 @@ _too_large = partial(
     fleet=(FleetCost(AGENT), FleetCost(HEARING), FleetCost(SPEAKING)),
     status_code=201,
     response_model=TurnResult,
+    responses={
+        201: {
+            "links": {
+                "turn": {"operationId": "conversations_turn_get", "parameters": _OF_TURN},
+                "interrupt": {"operationId": "conversations_interruption_post", "parameters": _OF_TURN},
+            }
+        }
+    },
     openapi_extra={
         "requestBody": {
             "required": True,
