@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import multiprocessing
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 from bench.scenario import Setting
 from infra.catalogue import openapi
 from shared.http.discovery import ROOT, discover
-from tests.support.fuzzing import fuzz, newcomers
+from tests.support.fuzzing import Fuzzed, fuzz, newcomers
 from tests.support.stack import UNLIMITED
 
-PEOPLE = 200
+# In a round: who is there at any time, and who comes for those that sign out.
+PEOPLE, NEWCOMERS = 150, 250
 EXAMPLES = 60
-WORKERS = 4
-FIRST_SEED = 1
+# Each a process of its own with a seed of its own, since a seed says everything only where requests follow each other.
+ROUNDS_AT_ONCE = 3
 
 
 async def run(setting: Setting) -> None:
@@ -25,24 +29,25 @@ async def run(setting: Setting) -> None:
     setting.town.start(UNLIMITED)
     document = openapi.document(ROOT, discover())
     statuses, wrong, began = Counter[int](), dict[str, str](), time.monotonic()
-    with setting.town.stack.database() as db:
-        for seed in itertools.count(FIRST_SEED):
-            found = await asyncio.to_thread(
-                fuzz,
-                setting.town.stack.base_url,
-                document,
-                newcomers(db),
-                seed=seed,
-                examples=EXAMPLES,
-                people=PEOPLE,
-                workers=WORKERS,
-            )
-            for (_, status), count in found.answers.items():
-                statuses[status] += count
-            wrong |= {f"{kind} (seed {seed})": example for kind, example in found.wrong.items()}
-            report.say(f"seed {seed}: {statuses.total()} requests, {len(wrong)} failures")
-            if statuses.total() >= wanted:
-                break
+    seeds = itertools.count(1)
+    spawning = multiprocessing.get_context("spawn")
+    with setting.town.stack.database() as db, ProcessPoolExecutor(ROUNDS_AT_ONCE, spawning) as processes:
+        newcomer = newcomers(db)
+
+        async def rounds() -> None:
+            while statuses.total() < wanted:
+                seed, tokens = next(seeds), [newcomer() for _ in range(PEOPLE + NEWCOMERS)]
+                found = await asyncio.get_running_loop().run_in_executor(
+                    processes, _round, setting.town.stack.base_url, document, tokens, seed
+                )
+                for (_, status), count in found.answers.items():
+                    statuses[status] += count
+                wrong.update({f"{kind} (seed {seed})": example for kind, example in found.wrong.items()})
+                report.say(f"seed {seed}: {found.requests} requests, {len(found.wrong)} failures")
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(ROUNDS_AT_ONCE if not setting.quick else 1):
+                group.create_task(rounds())
     report.say("answers: " + ", ".join(f"{count} of {status}" for status, count in sorted(statuses.items())))
     for kind, example in sorted(wrong.items()):
         report.say(f"{kind}: {example}")
@@ -50,3 +55,7 @@ async def run(setting: Setting) -> None:
     report.figure("requests that met a limit", statuses[429] / statuses.total() * 100, "%")
     report.hold("requests", statuses.total(), wanted, at_most=False)
     report.hold("kinds of failure", len(wrong), 0)
+
+
+def _round(base_url: str, document: dict[str, Any], tokens: list[str], seed: int) -> Fuzzed:
+    return fuzz(base_url, document, iter(tokens).__next__, seed=seed, examples=EXAMPLES, people=PEOPLE)

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from shared.clients.jwks import KeysUnavailable, UnknownKey, signing_key
 from shared.http.exchange import Exchange, exchange_of
+from shared.http.json_bodies import read_json
 from shared.http.problems import is_json
 from shared.http.settings import TokenSettings
 from shared.runtime import clock
@@ -102,8 +103,8 @@ async def _take_fingerprint(request: Request, visit: Visit) -> None:
     if is_json(request.headers.get("content-type", "")):
         body = await request.body()
         try:
-            parts.append(json.dumps(json.loads(body), sort_keys=True) if body else "")
-        except (ValueError, RecursionError):
+            parts.append(json.dumps(read_json(body), sort_keys=True) if body else "")
+        except ValueError:
             raise BadRequest("The body is not valid JSON.", code="json_invalid") from None
     visit.fingerprint = digest("\n".join(parts))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.security.route_matrix import Town, town_of
 from tests.support.database import Database, DatabasePerson, shared_database
 from tests.support.stack import UNLIMITED, Stack, stack_folder
 
@@ -30,3 +31,10 @@ def security_stack() -> Iterator[Stack]:
     """The whole local cloud with scripted engines, whose project-wide quotas nothing here can use up."""
     with stack_folder() as folder, Stack(folder, environment=UNLIMITED) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+async def town(security_stack: Stack) -> AsyncIterator[Town]:
+    """The running cloud, and the same functions in this process. A module has one, since it owns the environment."""
+    async with town_of(security_stack) as opened:
+        yield opened

@@ -179,18 +179,44 @@ class Town:
     def __init__(self, stack: Stack, db: Database, clients: Mapping[str, httpx.AsyncClient]) -> None:
         self.stack, self.db, self._clients = stack, db, clients
 
+    @property
+    def gateway(self) -> httpx.AsyncClient:
+        return self._clients["gateway"]
+
+    @property
+    def functions(self) -> httpx.AsyncClient:
+        """Speaks to the functions themselves, in this process."""
+        return self._clients["function"]
+
     async def send(self, operation: Operation, way: str, cast: Cast, caller: str) -> httpx.Response:
         case = operation.case or Case()
+        if case.body:
+            content, media_type = json.dumps(case.body()).encode(), "application/json"
+        else:
+            content, media_type = case.recorded() if case.recorded else (b"", "")
+        return await self.send_content(operation, way, cast, caller, content, media_type)
+
+    async def send_content(
+        self,
+        operation: Operation,
+        way: str,
+        cast: Cast,
+        caller: str,
+        content: bytes | AsyncIterator[bytes],
+        media_type: str,
+        more: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Call an operation with any body; `more` are further headers."""
         places = iter(cast.place(caller))
         address = "/".join(next(places) if part.startswith("{") else part for part in operation.path.split("/"))
-        headers = cast.headers(caller) | {"X-Forwarded-For": self.stack.new_address()}
+        headers = cast.headers(caller) | {"X-Forwarded-For": self.stack.new_address()} | dict(more or {})
         if operation.keyed:
             headers["Idempotency-Key"] = str(uuid4())
-        content: dict[str, Any] = {"json": case.body()} if case.body else {}
-        if case.recorded:
-            content["content"], headers["Content-Type"] = case.recorded()
+        if media_type:
+            headers["Content-Type"] = media_type
+        query = operation.case.query if operation.case else {}
         return await self._clients[way].request(
-            operation.method, address, params=case.query, headers=headers, follow_redirects=False, **content
+            operation.method, address, params=query, headers=headers, content=content, follow_redirects=False
         )
 
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from infra.catalogue.consistency import template
 from infra.catalogue.interface import PATH, promises
 from shared.http.discovery import ROOT
 from tests.security.route_cases import ADVICE, CASES
-from tests.security.route_matrix import WAYS, Operation, Town, operations, run, town_of
-from tests.support.stack import Stack
+from tests.security.route_matrix import WAYS, Operation, Town, operations, run
 
 OPERATIONS = operations()
-
-
-@pytest.fixture(scope="module")
-async def town(security_stack: Stack) -> AsyncIterator[Town]:
-    async with town_of(security_stack) as opened:
-        yield opened
 
 
 def test_every_operation_is_in_the_matrix() -> None:

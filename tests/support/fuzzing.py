@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -72,21 +71,18 @@ class Crowd:
         self._tokens = deque(newcomer() for _ in range(size)) if newcomer else deque[str]()
         self._makers: dict[str, str] = {}
         self._addresses = itertools.count(1)
-        self._lock = threading.Lock()
 
     def token_for(self, case: Case[Any]) -> str:
         named = [self._makers.get(str(value)) for value in (case.path_parameters or {}).values()]
-        with self._lock:
-            maker = next((token for token in named if token in self._tokens), None)
-            self._tokens.rotate(-1)
-            return maker or self._tokens[0]
+        maker = next((token for token in named if token in self._tokens), None)
+        self._tokens.rotate(-1)
+        return maker or self._tokens[0]
 
     def replace(self, token: str) -> None:
         """Somebody signed out or is gone: another comes."""
-        with self._lock:
-            if self._newcomer and token in self._tokens:
-                self._tokens.remove(token)
-                self._tokens.append(self._newcomer())
+        if self._newcomer and token in self._tokens:
+            self._tokens.remove(token)
+            self._tokens.append(self._newcomer())
 
     def new_address(self) -> str:
         number = next(self._addresses)
@@ -105,19 +101,17 @@ def fuzz(
     seed: int,
     examples: int,
     people: int = 50,
-    workers: int = 1,
 ) -> Fuzzed:
     """Run every phase over every operation; `examples` is how many requests each operation meets in each of them.
 
-    `newcomer` signs somebody in and gives a token that outlives the run; without one nobody is signed in. One worker
-    with the same seed makes the same requests of the same answers.
+    `newcomer` signs somebody in and gives a token that outlives the run; without one nobody is signed in. The same
+    seed makes the same requests of the same answers.
     """
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
             "base-url": base_url,
             "continue-on-failure": True,
-            "workers": workers,
             "request-timeout": 60,
             "checks": {"max_response_time": 60},
             "generation": {"max-examples": examples, "no-shrink": True, "database": "none"},
