@@ -38,9 +38,7 @@ def read_json(body: bytes) -> Any:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(
-            body.decode(), object_pairs_hook=_each_name_once, parse_constant=_refuse, parse_float=_finite
-        )
+        return json.loads(body.decode(), object_pairs_hook=_each_name_once, parse_constant=_refuse, parse_float=_finite)
     except json.JSONDecodeError:
         raise
     except (ValueError, RecursionError) as error:

@@ -93,7 +93,7 @@ async def _not_valid(request: Request, error: Exception) -> Response:
     misread = any(tuple(item["loc"]) == ("body",) and item["type"] in _NO_OBJECT for item in error.errors())
     if misread and not is_json(request.headers.get("content-type", "")):
         return answer(request, UnsupportedMedia("Send the body as application/json."))
-    return answer(request, _from_validation(error))
+    return answer(request, from_validation(error))
 
 
 def is_json(content_type: str) -> bool:
@@ -102,7 +102,8 @@ def is_json(content_type: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-def _from_validation(error: RequestValidationError) -> OprinaError:
+def from_validation(error: RequestValidationError) -> OprinaError:
+    """What a caller is told of fields that were refused."""
     fields = [_field(item) for item in error.errors()[:_MOST_FIELDS]]
     if any(field.code == "json_invalid" for field in fields):
         return BadRequest("The body is not valid JSON.", code="json_invalid", fields=fields)

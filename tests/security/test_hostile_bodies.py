@@ -117,3 +117,25 @@ async def test_a_form_of_very_many_parts_is_refused(town: Town) -> None:
         operation, "function", Cast(town.db, operation), "owner", body.encode(), "multipart/form-data; boundary=x"
     )
     assert answer.status_code == 400, answer.text
+
+
+UNREADABLE = {
+    "no such field": (b'{"text": "Hello", "model": "other"}', "application/json"),
+    "no text": (b'{"text": ""}', "application/json"),
+    "no JSON": (b"{", "application/json"),
+    "a form that is none": (b"{}", "multipart/form-data; boundary=x"),
+    "a form without audio": (b"--x--\r\n", "multipart/form-data; boundary=x"),
+    "audio that is none": (b"\0" * 100, "audio/wav"),
+    "another kind": (b"Hello", "text/plain"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+async def test_a_question_that_cannot_be_read_leaves_its_session_free(town: Town, name: str) -> None:
+    operation = next(found for found in WITH_BODY if found.route.endswith("/turns"))
+    cast = Cast(town.db, operation)
+    content, media_type = UNREADABLE[name]
+    refused = await town.send_content(operation, "gateway", cast, "owner", content, media_type)
+    assert 400 <= refused.status_code < 500, refused.text
+    good = await town.send_content(operation, "gateway", cast, "owner", b'{"text": "Hello"}', "application/json")
+    assert good.status_code == 201, good.text

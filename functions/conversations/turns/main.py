@@ -20,6 +20,7 @@ from shared.conversations import turns
 from shared.conversations.turn_models import Question, TextTurn, TurnOptions, TurnResult
 from shared.http.bearer import SignedIn
 from shared.http.declaration import Caller, Function
+from shared.http.problems import from_validation
 from shared.http.settings import TokenSettings
 from shared.http.streams import Event, EventStream
 from shared.http.uploads import FORM_OVERHEAD_BYTES, audio_too_large, bare_media_type, read_audio
@@ -129,7 +130,7 @@ async def _written(request: Request, visit: Visit) -> Question:
         text = TextTurn.model_validate_json(body).text
     except ValidationError as error:
         located: list[Any] = [{**item, "loc": ("body", *item["loc"])} for item in error.errors(include_url=False)]
-        raise RequestValidationError(located) from None
+        raise from_validation(RequestValidationError(located)) from None
     return Question(text, None, visit.fingerprint or "", clock.monotonic_ms() - began)
 
 
