@@ -23,7 +23,11 @@ class TextTurn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+    # Nothing can store NUL, so the agent must not be asked with it.
+    text: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_CHARACTERS, pattern=r"^[^\x00]*$"),
+    ]
 
 
 class TurnOptions(BaseModel):

@@ -13,12 +13,6 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-
-from shared.runtime.errors import OprinaError, Unprocessable
-
-# How JSON writes it; bare it is no JSON.
-_NUL = b"\\u0000"
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -28,15 +22,7 @@ def read_json(body: bytes) -> Any:
 
     Raises:
         json.JSONDecodeError: it is not JSON, repeats a name, is nested too deeply, or holds a number that is none.
-        Unprocessable: `text_invalid`, a text in it holds what no text here can.
     """
-    value = _parse(body)
-    if _NUL in body and _holds_nul(value):
-        raise Unprocessable("Text cannot hold the NUL character.", code="text_invalid")
-    return value
-
-
-def _parse(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), object_pairs_hook=_each_name_once, parse_constant=_refuse, parse_float=_finite)
     except json.JSONDecodeError:
@@ -51,14 +37,6 @@ def _each_name_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(members):
         raise ValueError("a name is repeated")
     return found
-
-
-def _holds_nul(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_nul(part) for member in value.items() for part in member)
-    if isinstance(value, list):
-        return any(_holds_nul(part) for part in value)
-    return isinstance(value, str) and "\0" in value
 
 
 def _refuse(constant: str) -> float:
@@ -84,12 +62,6 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
-            try:
-                return await handle(_Read(request.scope, request.receive))
-            except HTTPException as hidden:
-                # The framework answers with a 400 of its own for whatever reading raises.
-                if isinstance(hidden.__cause__, OprinaError):
-                    raise hidden.__cause__ from None
-                raise
+            return await handle(_Read(request.scope, request.receive))
 
         return strictly
