@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -112,28 +113,42 @@ def expected(operation: Operation, caller: str) -> str:
 
 
 class Cast:
-    """Somebody of each kind, made for one operation, since calling it may be the end of them."""
+    """Somebody of each kind, made for one operation, since calling it may be the end of them.
+
+    The owner is there from the beginning, the others from when one of them is asked for, or `everybody` is called.
+    """
 
     def __init__(self, db: Database, operation: Operation) -> None:
         self.db, self._case = db, operation.case or Case()
-        self.owner, self.other, self.administrator = (db.person(full_name=name) for name in ("Ada", "Bob", "Grace"))
-        self.leaving = {name: db.person() for name in ("suspended", "deleted", "erased")}
-        people = {"owner": self.owner, **self.leaving}
-        self._places = {name: self._place(person) for name, person in people.items()}
+        self.owner = db.person(full_name="Ada")
+        self._leaving: dict[str, DatabasePerson] = {}
+        self._places = {"owner": self._place(self.owner)}
+        self._tokens = {"owner": self.owner.token}
+
+    @cached_property
+    def other(self) -> DatabasePerson:
+        return self.db.person(full_name="Bob")
+
+    def everybody(self) -> None:
+        """Make those who are missing, and let those go who are no longer to be let in."""
+        if self._leaving:
+            return
+        db, administrator = self.db, self.db.person(full_name="Grace")
+        db.run("update public.users set is_admin = true where id = %s", administrator.id)
+        self._leaving = {name: db.person() for name in ("suspended", "deleted", "erased")}
+        self._places |= {name: self._place(person) for name, person in self._leaving.items()}
+        for name in ("suspended", "deleted"):
+            db.run("update public.users set status = %s where id = %s", name, self._leaving[name].id)
+        db.run("delete from public.users where id = %s", self._leaving["erased"].id)
         ended = db.sign_in(self.owner.id, self.owner.email)
         ended.serve("end_sign_in")
-        db.run("update public.users set is_admin = true where id = %s", self.administrator.id)
-        for name in ("suspended", "deleted"):
-            db.run("update public.users set status = %s where id = %s", name, self.leaving[name].id)
-        db.run("delete from public.users where id = %s", self.leaving["erased"].id)
-        self._tokens = {
-            "owner": self.owner.token,
+        self._tokens |= {
             "other": self.other.token,
-            "administrator": self.administrator.token,
+            "administrator": administrator.token,
             "ended sign-in": ended.token,
             "expired": expired(self.owner),
             **{name: forge(self.owner) for name, forge in FORGERIES.items()},
-            **{name: person.token for name, person in self.leaving.items()},
+            **{name: person.token for name, person in self._leaving.items()},
         }
 
     def _place(self, person: DatabasePerson) -> tuple[str, ...]:
@@ -144,12 +159,15 @@ class Cast:
         return self._places.get(caller, self._places["owner"])
 
     def headers(self, caller: str) -> dict[str, str]:
-        token = self._tokens.get(caller)
-        return {"Authorization": f"Bearer {token}"} if token else {}
+        if caller == "anonymous":
+            return {}
+        if caller not in self._tokens:
+            self.everybody()
+        return {"Authorization": f"Bearer {self._tokens[caller]}"}
 
     def belongings(self) -> dict[str, str]:
         """A digest of everything in the database that is the owner's or one of those who are no longer let in."""
-        ids = [self.owner.id, *(person.id for person in self.leaving.values())]
+        ids = [self.owner.id, *(person.id for person in self._leaving.values())]
         owned = [str(name) for (name,) in self.db.rows(_OWNED)]
         theirs = dict.fromkeys(owned, "user_id = any (%s::uuid[])") | {"users": "id = any (%s::uuid[])"}
         # Nor must anybody use up what somebody else may ask for.
@@ -235,6 +253,7 @@ async def town_of(stack: Stack) -> AsyncIterator[Town]:
 async def run(town: Town, operation: Operation, way: str) -> list[Cell]:
     """Call an operation as everybody. Whoever is refused must have changed nothing, which is a cell of its own."""
     cast = Cast(town.db, operation)
+    cast.everybody()
     before = cast.belongings()
     # The one who is served comes last: it may be the end of what the path names.
     last = "administrator" if operation.caller is Caller.ADMINISTRATOR else "owner"
