@@ -16,7 +16,7 @@ LOCAL_STAMP := $(STAMPS)/local-$(call hash,local/requirements.txt local/bootstra
 FUNCTIONS_STAMP := .venv-functions/.stamp-$(call hash,requirements.txt local/bootstrap.txt)
 NODE_STAMP := local/node_modules/.stamp-$(call hash,local/package-lock.json)
 
-.PHONY: help dev test check bench catalogue package fmt lock clean install
+.PHONY: help dev test check bench matrices catalogue package fmt lock clean install
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make test       run the tests"
 	@echo "make check      lint, types, layers, and whether the generated files are current"
 	@echo "make bench      run the benchmarks"
+	@echo "make matrices   who may do what: every table and every operation, tried as every kind of caller"
 	@echo "make catalogue  write what is generated from the functions' declarations"
 	@echo "make package    write every function's archive into build/"
 	@echo "make fmt        format the code"
@@ -50,6 +51,9 @@ check: install
 
 bench: install $(FUNCTIONS_STAMP)
 	$(BIN)/python -m bench $(BENCH)
+
+matrices: install
+	$(BIN)/python -m tests.security.matrices
 
 catalogue: install
 	$(BIN)/python -m infra.catalogue

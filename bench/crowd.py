@@ -12,8 +12,8 @@ from bench.caller import Caller, Taken, callers, connections
 from bench.figures import Report
 from bench.machine import memory_mib, watched
 from bench.scenario import Setting
-from bench.town import UNLIMITED
 from tests.support.recordings import recording
+from tests.support.stack import UNLIMITED
 
 CONCURRENCY = 80
 PEOPLE = 200

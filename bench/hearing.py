@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from bench.caller import connections
 from bench.scenario import Setting
-from bench.town import UNLIMITED
 from tests.support.recordings import KINDS, encode
+from tests.support.stack import UNLIMITED
 
 VOICES = Path(__file__).resolve().parents[1] / "tests" / "data" / "voices"
 # Debian's alsa-utils brings a woman who says which loudspeaker one should hear; the file's name is what she says.

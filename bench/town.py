@@ -18,11 +18,6 @@ from tests.support.stack import SCRIPTED, Stack, StackPerson
 # An access token lives for 15 minutes; whoever is older than this signs in again before the next measurement.
 FRESH_SECONDS = 300.0
 _HANDS = 4
-UNLIMITED = {
-    "FLEET_AGENT_PER_MINUTE": "1000000",
-    "FLEET_HEARING_PER_MINUTE": "1000000",
-    "FLEET_SPEAKING_PER_MINUTE": "1000000",
-}
 
 
 class Town:

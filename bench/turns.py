@@ -11,9 +11,9 @@ from bench.caller import Caller, Taken, callers, connections
 from bench.figures import Report, median, quantile
 from bench.machine import watched
 from bench.scenario import Setting
-from bench.town import UNLIMITED
 from shared.assistant.models import SaidBefore
 from tests.support.recordings import recording
+from tests.support.stack import UNLIMITED
 
 HEAR_MS, TOKEN_MS, SPEAK_MS = 300, 40, 150
 QUESTION = "What is on my calendar tomorrow"

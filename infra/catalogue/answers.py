@@ -132,7 +132,7 @@ def _possible(described: dict[str, Any], operation: Operation, *, needs_dependen
     takes_body = "requestBody" in described
     delivered = operation.caller in BACKGROUND_CALLERS
     conditions = {
-        400: takes_body or keyed or delivered,
+        400: takes_body or keyed or delivered or _is_paged(described),
         401: operation.caller is not Caller.EVERYONE,
         403: operation.caller is Caller.ADMINISTRATOR or delivered,
         404: "{" in operation.path,
@@ -145,6 +145,11 @@ def _possible(described: dict[str, Any], operation: Operation, *, needs_dependen
         503: needs_dependency,
     }
     yield from (status for status, possible in conditions.items() if possible)
+
+
+def _is_paged(described: dict[str, Any]) -> bool:
+    """Whether it takes a cursor, which can be one that we did not make."""
+    return any(parameter.get("name") == "cursor" for parameter in described.get("parameters", []))
 
 
 def _is_framework_default(response: dict[str, Any]) -> bool:

@@ -56,8 +56,11 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "name": "X-Request-Id",
         "in": "header",
         "required": False,
-        "description": "An id of the caller's own for this request; the answer and our logs repeat it.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+        "description": (
+            "An id of the caller's own for this request; the answer and our logs repeat it. One that is not made of 1 "
+            "to 128 letters, digits and `._:-` is replaced."
+        ),
+        "schema": {"type": "string"},
     },
     **{
         f"IdempotencyKey{kind}": {

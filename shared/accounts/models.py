@@ -77,7 +77,10 @@ def _new_password(value: str) -> str:
 
 
 Email = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=254), AfterValidator(_normal_email)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=3, max_length=254),
+    AfterValidator(_normal_email),
+    Field(json_schema_extra={"format": "email"}),
 ]
 NewPassword = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_new_password)]
 GivenPassword = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
@@ -97,7 +100,9 @@ Language = Annotated[
         pattern=r"^[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*$",
     ),
 ]
-Address = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_web_address)]
+Address = Annotated[
+    str, StringConstraints(max_length=2048), AfterValidator(_web_address), Field(json_schema_extra={"format": "uri"})
+]
 Preferences = Annotated[dict[str, JsonValue], AfterValidator(_small)]
 
 

@@ -23,7 +23,11 @@ class TextTurn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+    # Nothing can store NUL, so the agent must not be asked with it.
+    text: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_CHARACTERS, pattern=r"^[^\x00]*$"),
+    ]
 
 
 class TurnOptions(BaseModel):
@@ -109,8 +113,9 @@ class Interruption(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    played_seq: int = Field(ge=0)
-    played_ms: int = Field(ge=0)
+    # What the database's integers hold; no reply comes near it.
+    played_seq: int = Field(ge=0, le=2**31 - 1)
+    played_ms: int = Field(ge=0, le=2**31 - 1)
 
 
 class Interrupted(BaseModel):

@@ -23,7 +23,7 @@ from shared.conversations.turn_run import TurnEvent, TurnRun
 from shared.operations.rules import total_cost_micros
 from shared.runtime import clock, ids, logs
 from shared.runtime.crypto import digest
-from shared.runtime.errors import Conflict, OprinaError, Unavailable, UpstreamFailed
+from shared.runtime.errors import BadRequest, Conflict, OprinaError, Unavailable, UpstreamFailed
 from shared.runtime.problem import problem_document
 from shared.runtime.visit import Replay, Visit
 from shared.voice import service as voice
@@ -261,8 +261,10 @@ async def _opened(
 async def _readable(visit: Visit, run: TurnRun, reading: asyncio.Future[Question]) -> Question:
     try:
         return await reading
-    except OprinaError as error:
+    except Exception as error:
+        # Whatever it was: a turn that stayed open would keep the session busy until its lease ran out.
+        told = error if isinstance(error, OprinaError) else BadRequest("It could not be read.", code="body_unreadable")
         unread = Question(text=None, clip=None, fingerprint="", uploaded_ms=0.0)
-        outcome = _outcome(run, unread, error) | {"fingerprint": None}
+        outcome = _outcome(run, unread, told) | {"fingerprint": None}
         await store.close_turn(visit, run.opened.turn_id, outcome)
         raise

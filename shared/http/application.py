@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from shared.http import problems
 from shared.http.exchange import Exchange, begin_exchange, exchange_of
 from shared.http.settings import HttpSettings
 from shared.runtime import clock, logs
-from shared.runtime.errors import MethodNotAllowed, OprinaError, TooLarge
+from shared.runtime.errors import MethodNotAllowed, NotFound, OprinaError, TooLarge
 from shared.runtime.settings import load
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _FIXED_HEADERS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "strict-transport-security": "max-age=31536000",
 }
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # More digits than any size has; Python refuses to read numbers that are absurdly long.
 _LONGEST_SIZE = 18
@@ -79,6 +82,7 @@ class _Kit:
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
+            _check_path(scope["path"])
             self._check_method(scope["method"])
             _check_announced_size(scope, self._operations[scope["method"]])
             await self._app(scope, receive, answer)
@@ -114,6 +118,12 @@ class _Kit:
                 "duration_ms": round(duration_ms, 1),
             },
         )
+
+
+def _check_path(path: str) -> None:
+    """No declared path holds a control character, and the framework's patterns overlook a line break at the end."""
+    if _CONTROL.search(path):
+        raise NotFound("There is nothing at this address.")
 
 
 def _check_announced_size(scope: Scope, operation: Operation) -> None:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from shared.clients.jwks import KeysUnavailable, UnknownKey, signing_key
 from shared.http.exchange import Exchange, exchange_of
+from shared.http.json_bodies import read_json
 from shared.http.problems import is_json
 from shared.http.settings import TokenSettings
 from shared.runtime import clock
@@ -37,7 +38,7 @@ def _token(request: Request) -> str:
 
 
 async def _verified(token: str, needed_seconds: int = 0) -> tuple[UUID, UUID]:
-    """Check signature, issuer, audience, times and role.
+    """Check signature, kind, issuer, audience, times and role.
 
     Returns:
         The person's id and the sign-in's id.
@@ -45,7 +46,7 @@ async def _verified(token: str, needed_seconds: int = 0) -> tuple[UUID, UUID]:
     settings = load(TokenSettings)
     try:
         key = await signing_key(settings.jwks_url, token)
-        claims = jwt.decode(
+        decoded = jwt.decode_complete(
             token,
             key,
             algorithms=["ES256"],
@@ -54,6 +55,8 @@ async def _verified(token: str, needed_seconds: int = 0) -> tuple[UUID, UUID]:
             options={"require": _REQUIRED_CLAIMS},
             leeway=_LEEWAY_SECONDS,
         )
+        claims = decoded["payload"]
+        _check_type(decoded["header"])
         _check_claims(claims, needed_seconds)
         return UUID(claims["sub"]), UUID(claims["sid"])
     except jwt.ExpiredSignatureError:
@@ -62,6 +65,12 @@ async def _verified(token: str, needed_seconds: int = 0) -> tuple[UUID, UUID]:
         raise Unavailable("Tokens cannot be checked just now. Try again.", code="keys_unavailable") from None
     except (jwt.PyJWTError, UnknownKey, ValueError):
         raise Unauthenticated("The access token is not valid here. Sign in again.") from None
+
+
+def _check_type(header: Mapping[str, Any]) -> None:
+    """Refuse what our key signed for another purpose than to call us (RFC 8725, 3.11)."""
+    if str(header.get("typ")).upper() != "JWT":
+        raise jwt.InvalidTokenError("the token is of another type than an access token")
 
 
 def _check_claims(claims: Mapping[str, Any], needed_seconds: int) -> None:
@@ -94,8 +103,8 @@ async def _take_fingerprint(request: Request, visit: Visit) -> None:
     if is_json(request.headers.get("content-type", "")):
         body = await request.body()
         try:
-            parts.append(json.dumps(json.loads(body), sort_keys=True) if body else "")
-        except (ValueError, RecursionError):
+            parts.append(json.dumps(read_json(body), sort_keys=True) if body else "")
+        except ValueError:
             raise BadRequest("The body is not valid JSON.", code="json_invalid") from None
     visit.fingerprint = digest("\n".join(parts))
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from shared.http.application import build_application
+from shared.http.json_bodies import StrictRoute
 from shared.http.settings import HttpSettings, TokenSettings
 from shared.runtime.errors import ConfigurationError, TooLarge
 from shared.runtime.fleet import FleetSettings
@@ -138,8 +139,11 @@ class Function:
             openapi_url=None,
             docs_url=None,
             redoc_url=None,
+            # A path with a slash too many is another path, and an answer leads nobody to an address from their headers.
+            redirect_slashes=False,
             telemetry={"tracing": False},
         )
+        self._fastapi.router.route_class = StrictRoute
         self._application: ASGIApp | None = None
 
     def operation(self, operation: Operation, **options: Any) -> Callable[[Handler], Handler]:

@@ -27,6 +27,9 @@ from shared.runtime.errors import (
 from shared.runtime.problem import MEDIA_TYPE, in_order, problem_document
 from shared.runtime.visit import Replay
 
+# A caller chooses the names of unknown fields, and how many there are. The answer stays small all the same.
+_MOST_FIELDS, _LONGEST_FIELD = 20, 200
+
 # What pydantic calls a body that was handed to it as bytes, since nobody said it was JSON.
 _NO_OBJECT = frozenset({"model_attributes_type", "model_type", "dict_type"})
 
@@ -90,7 +93,7 @@ async def _not_valid(request: Request, error: Exception) -> Response:
     misread = any(tuple(item["loc"]) == ("body",) and item["type"] in _NO_OBJECT for item in error.errors())
     if misread and not is_json(request.headers.get("content-type", "")):
         return answer(request, UnsupportedMedia("Send the body as application/json."))
-    return answer(request, _from_validation(error))
+    return answer(request, from_validation(error))
 
 
 def is_json(content_type: str) -> bool:
@@ -99,8 +102,9 @@ def is_json(content_type: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-def _from_validation(error: RequestValidationError) -> OprinaError:
-    fields = [_field(item) for item in error.errors()]
+def from_validation(error: RequestValidationError) -> OprinaError:
+    """What a caller is told of fields that were refused."""
+    fields = [_field(item) for item in error.errors()[:_MOST_FIELDS]]
     if any(field.code == "json_invalid" for field in fields):
         return BadRequest("The body is not valid JSON.", code="json_invalid", fields=fields)
     names = ", ".join(field.field for field in fields)
@@ -109,7 +113,7 @@ def _from_validation(error: RequestValidationError) -> OprinaError:
 
 def _field(item: dict[str, Any]) -> FieldError:
     place: Sequence[Any] = item["loc"]
-    path = ".".join(str(part) for part in place[1:]) or str(place[0])
+    path = ".".join(str(part) for part in place[1:])[:_LONGEST_FIELD] or str(place[0])
     return FieldError(path, str(item["type"]), str(item["msg"]))
 
 

@@ -48,7 +48,7 @@ async def read_audio(
     except HTTPException as refused:
         if refused.status_code == 413:
             raise too_large() from None
-        raise
+        raise BadRequest("The form could not be read.", code="body_unreadable") from None
 
 
 async def _from_body(request: Request, limit_bytes: int, too_large: Callable[[], TooLarge]) -> bytes:

@@ -7,8 +7,8 @@ import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-_TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$")
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 def begin(request_id: str | None, traceparent: str | None) -> Trace:
     """Continue the caller's trace, or start one; a request id that is not plain is replaced, not repeated."""
-    match = _TRACEPARENT.match(traceparent or "")
-    given = request_id if request_id and _REQUEST_ID.match(request_id) else None
+    match = _TRACEPARENT.fullmatch(traceparent or "")
+    given = request_id if request_id and _REQUEST_ID.fullmatch(request_id) else None
     trace = Trace(
         request_id=given or secrets.token_hex(16),
         trace_id=match.group(1) if match else secrets.token_hex(16),

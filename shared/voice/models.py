@@ -56,7 +56,7 @@ class SpeechRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=5000)]
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=5000, pattern=r"^[^\x00]*$")]
     voice: str | None = Field(None, max_length=100)
     language: LanguageCode | None = None
     speaking_rate: float = Field(1.0, ge=0.25, le=2.0)

@@ -207,6 +207,16 @@ def _environment(values: Mapping[str, str]) -> Any:
 
 
 @asynccontextmanager
+async def functions_in_process(environment: Mapping[str, str]) -> AsyncIterator[tuple[Router, httpx.AsyncClient]]:
+    """Every function's real application in this process, under this environment; the client speaks to all of them."""
+    with _environment(environment):
+        app = Router()
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://oprina.test", timeout=30) as client:
+            yield app, client
+
+
+@asynccontextmanager
 async def open_backend(
     database: Mapping[str, str], folder: Path, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Backend]:
@@ -245,10 +255,7 @@ async def open_backend(
             **database,
             **(environment or {}),
         }
-        stack.enter_context(_environment(values))
-        app = Router()
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://oprina.test", timeout=30)
-        await stack.enter_async_context(client)
+        app, client = await stack.enter_async_context(functions_in_process(values))
         yield Backend(app, client, mailbox, values, google)
 
 

@@ -98,8 +98,10 @@ class DatabasePerson:
 class Database:
     """A started local database. `environment` is what functions read to reach it and to sign tokens."""
 
-    def __init__(self, local: LocalDatabase | None, running: RunningDatabase, keyring: str) -> None:
-        self.started, self.running, self.keyring = local, running, keyring
+    def __init__(
+        self, local: LocalDatabase | None, running: RunningDatabase, keyring: str, issuer: str = ISSUER
+    ) -> None:
+        self.started, self.running, self.keyring, self.issuer = local, running, keyring, issuer
         self.url = running.database_url
         self.http = httpx.Client(timeout=30, limits=httpx.Limits(max_connections=64, max_keepalive_connections=64))
         self._numbers = itertools.count()
@@ -108,7 +110,7 @@ class Database:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**self.running.environment(), "TOKEN_ISSUER": ISSUER, "ACCESS_TOKEN_KEYRING": self.keyring}
+        return {**self.running.environment(), "TOKEN_ISSUER": self.issuer, "ACCESS_TOKEN_KEYRING": self.keyring}
 
     # SQL as the administrator, past every wall
 
@@ -175,7 +177,7 @@ class Database:
         key = next(key for key in ring["keys"] if key["kid"] == ring["active"])
         now = int(time.time())
         claims = {
-            "iss": ISSUER, "aud": "authenticated", "role": "authenticated", "iat": now, "exp": now + 900,
+            "iss": self.issuer, "aud": "authenticated", "role": "authenticated", "iat": now, "exp": now + 900,
             "sub": person_id, "sid": sign_in_id,
         } | changes  # fmt: skip
         kept = {name: value for name, value in claims.items() if value is not None}
@@ -223,7 +225,8 @@ class Database:
         self.http.close()
         if self._administration is not None:
             self._administration.close()
-        self.local.stop()
+        if self.started is not None:
+            self.started.stop()
 
 
 @contextmanager

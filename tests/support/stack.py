@@ -24,8 +24,12 @@ from typing import Any
 
 import httpx
 
+from local.database.cluster import Cluster
+from local.database.local_database import ProjectKeys, RunningDatabase
+from local.launcher.environment import addresses
 from local.launcher.prerequisites import named_ports
 from local.places import HOST, PORTS, REPOSITORY, Places
+from tests.support.database import Database
 
 READY_WITHIN_SECONDS = 90.0
 STOP_WITHIN_SECONDS = 20.0
@@ -45,6 +49,12 @@ SCRIPTED: Mapping[str, str] = {
     "QUOTA_SPEECH_RECOGNIZE_PER_MINUTE": "0",
     "QUOTA_SPEECH_STREAMING_PER_MINUTE": "0",
     "QUOTA_TEXTTOSPEECH_PER_MINUTE": "0",
+}
+# The project-wide quotas, out of reach.
+UNLIMITED: Mapping[str, str] = {
+    "FLEET_AGENT_PER_MINUTE": "1000000",
+    "FLEET_HEARING_PER_MINUTE": "1000000",
+    "FLEET_SPEAKING_PER_MINUTE": "1000000",
 }
 REAL_ENGINES: Mapping[str, str] = {"SPEECH_ENGINE": "local", "MODEL": "default", "TRUSTED_HOPS": "2"}
 
@@ -179,6 +189,24 @@ class Stack:
 
     def log(self, name: str) -> str:
         return (self.places.logs / f"{name}.log").read_text(errors="replace")
+
+    def function_environment(self) -> dict[str, str]:
+        """All that the functions behind the gateway read, so that they can be served in the test's own process too."""
+        secrets: dict[str, str] = json.loads(self.places.environment_file.read_text())
+        return addresses(self.places) | secrets | self.environment
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Database]:
+        """The running database: to make people and what is theirs quickly, and to look at what is stored."""
+        places, secrets = self.places, self.function_environment()
+        keys = ProjectKeys(secrets["SUPABASE_PUBLISHABLE_KEY"], secrets["SUPABASE_SECRET_KEY"], secrets["BACKEND_KEY"])
+        url = Cluster(places.database_folder, places.postgres_port).url
+        running = RunningDatabase(places.supabase_url, f"http://{HOST}:{places.postgrest_port}", url, keys)
+        opened = Database(None, running, secrets["ACCESS_TOKEN_KEYRING"], places.token_issuer)
+        try:
+            yield opened
+        finally:
+            opened.close()
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.base_url, timeout=30, trust_env=False)

@@ -31,6 +31,10 @@ function = Function(
     caller=Caller.EVERYONE,
     rate=Rate(10, burst=10),
     max_body_bytes=8 * KIB,
+    responses={
+        401: {"description": "The address or the password is wrong, or the person is not active."},
+        403: {"description": "The address is not confirmed yet; told only to who knows the password."},
+    },
 )
 async def login(visit: Anyone, body: Credentials, user_agent: Annotated[str | None, Header()] = None) -> SignedInAnswer:
     return await sign_ins.login(visit, body, user_agent)

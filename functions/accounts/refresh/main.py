@@ -24,6 +24,9 @@ function = Function(
     caller=Caller.EVERYONE,
     rate=Rate(60, burst=30),
     max_body_bytes=8 * KIB,
+    responses={
+        401: {"description": "The refresh token is unknown, expired or was used before, or its sign-in has ended."}
+    },
 )
 async def refresh(visit: Anyone, body: RefreshToken) -> SignedInAnswer:
     return await sign_ins.refresh(visit, body)

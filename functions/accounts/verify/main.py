@@ -28,6 +28,7 @@ function = Function(
     caller=Caller.EVERYONE,
     rate=Rate(20, burst=20),
     max_body_bytes=8 * KIB,
+    responses={401: {"description": "The person is not active."}},
 )
 async def verify(
     visit: Anyone, body: VerificationToken, user_agent: Annotated[str | None, Header()] = None

@@ -20,7 +20,13 @@ function = Function(
 )
 
 
-@function.post("Break into a turn", caller=Caller.PERSON, idempotency="accepted", rate=Rate(60, burst=30))
+@function.post(
+    "Break into a turn",
+    caller=Caller.PERSON,
+    idempotency="accepted",
+    rate=Rate(60, burst=30),
+    responses={409: {"description": "The turn has failed; there is nothing to interrupt."}},
+)
 async def interrupt(session_id: UUID, turn_id: UUID, played: Interruption, person: SignedIn) -> Interrupted:
     return await turns.interrupt(person, session_id, turn_id, played)
 

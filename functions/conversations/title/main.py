@@ -25,6 +25,7 @@ function = Function(
     idempotency="accepted",
     rate=Rate(60, burst=20),
     max_body_bytes=8 * KIB,
+    responses={409: {"description": "Nothing has been said yet that a title could be made from."}},
 )
 async def retitle_session(person: SignedIn, session_id: UUID) -> Session:
     return await service.retitle_session(person, session_id)

@@ -20,6 +20,7 @@ from shared.conversations import turns
 from shared.conversations.turn_models import Question, TextTurn, TurnOptions, TurnResult
 from shared.http.bearer import SignedIn
 from shared.http.declaration import Caller, Function
+from shared.http.problems import from_validation
 from shared.http.settings import TokenSettings
 from shared.http.streams import Event, EventStream
 from shared.http.uploads import FORM_OVERHEAD_BYTES, audio_too_large, bare_media_type, read_audio
@@ -46,6 +47,9 @@ _too_large = partial(
     audio_too_large, MAX_CLIP_BYTES, "For longer recordings create a transcription job: POST /v1/jobs."
 )
 
+# Where a client finds the turn again: https://spec.openapis.org/oas/v3.1.0#link-object
+_OF_TURN = {"session_id": "$request.path.session_id", "turn_id": "$response.body#/turn_id"}
+
 
 @function.post(
     "Take a turn",
@@ -59,6 +63,14 @@ _too_large = partial(
     fleet=(FleetCost(AGENT), FleetCost(HEARING), FleetCost(SPEAKING)),
     status_code=201,
     response_model=TurnResult,
+    responses={
+        201: {
+            "links": {
+                "turn": {"operationId": "conversations_turn_get", "parameters": _OF_TURN},
+                "interrupt": {"operationId": "conversations_interruption_post", "parameters": _OF_TURN},
+            }
+        }
+    },
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -118,7 +130,7 @@ async def _written(request: Request, visit: Visit) -> Question:
         text = TextTurn.model_validate_json(body).text
     except ValidationError as error:
         located: list[Any] = [{**item, "loc": ("body", *item["loc"])} for item in error.errors(include_url=False)]
-        raise RequestValidationError(located) from None
+        raise from_validation(RequestValidationError(located)) from None
     return Question(text, None, visit.fingerprint or "", clock.monotonic_ms() - began)
 
 

@@ -1,0 +1,141 @@
+"""A row of each table that belongs to a person or tells of one, and the columns that its owner may read.
+
+Every table of the schema public has to stand here: tests/security/test_table_matrix.py says which one does not, and
+tries what each kind of caller can do to its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import LiteralString
+from uuid import uuid4
+
+from tests.support.database import DatabasePerson, hash_of
+from tests.support.database_talk import Talk
+
+# Makes the row, or finds the one that everybody has, and gives the value of its key column.
+Maker = Callable[[DatabasePerson], str]
+
+ADVICE = (
+    "Add it to TABLES in tests/security/table_makers.py: the column that tells its rows apart, how to make a row that "
+    "belongs to a person, and, if people may read it, which columns."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """`readable` are the columns that the owner of a row may select; nobody else may, and nobody may do more."""
+
+    key: str
+    make: Maker
+    readable: tuple[str, ...] = ()
+
+
+def inserted(columns: LiteralString, values: LiteralString, *, into: LiteralString) -> Maker:
+    """A maker that inserts. `values` may name %(key)s (a new UUID), %(hash)s of it, and %(person)s."""
+
+    def make(person: DatabasePerson) -> str:
+        key = str(uuid4())
+        hashed = hash_of(key)
+        statement = f"insert into public.{into} ({columns}) values ({values})"  # noqa: S608 - literals of this file
+        with person.database.administration() as connection:
+            connection.execute(statement, {"key": key, "hash": hashed, "person": person.id})
+        return hashed if "%(hash)s" in values and "%(key)s" not in values else key
+
+    return make
+
+
+def _message(person: DatabasePerson) -> str:
+    talk = Talk(person, person.session("Mine"))
+    talk.open()
+    talk.close()
+    return str(talk.messages()[0]["id"])
+
+
+def _turn(person: DatabasePerson) -> str:
+    talk = Talk(person, person.session("Mine"))
+    talk.open()
+    return talk.turn_id
+
+
+TABLES: dict[str, Table] = {
+    "audit_log": Table(
+        "id",
+        inserted("id, actor, actor_kind, action", "%(key)s, repeat('a', 64), 'person', 'tests.made'", into="audit_log"),
+    ),
+    "fleet_uses": Table("name", inserted("name, second, taken", "%(key)s, 1, 1", into="fleet_uses")),
+    "idempotency_keys": Table(
+        "key",
+        inserted(
+            "user_id, route, key, lease_until", "%(person)s, 'POST /v1/tests', %(key)s, now()", into="idempotency_keys"
+        ),
+    ),
+    "inbox": Table(
+        "message_id", inserted("source, message_id, lease_until", "'tests', %(key)s, now()", into="inbox")
+    ),
+    "messages": Table(
+        "id",
+        _message,
+        ("id", "session_id", "user_id", "turn_id", "role", "kind", "text", "state", "position", "voice", "created_at"),
+    ),
+    "one_time_tokens": Table(
+        "token_hash",
+        inserted(
+            "token_hash, user_id, purpose, expires_at",
+            "%(hash)s, %(person)s, 'verify_email', now() + interval '1 day'",
+            into="one_time_tokens",
+        ),
+    ),
+    "outbox": Table(
+        "id",
+        inserted(
+            "id, kind, payload, sent_at",
+            "%(key)s, 'mail', jsonb_build_object('to', %(person)s::text), now()",
+            into="outbox",
+        ),
+    ),
+    "rate_limits": Table("key", inserted("key, full_at", "%(key)s, now() + interval '1 hour'", into="rate_limits")),
+    "refresh_tokens": Table("token_hash", lambda person: hash_of(person.refresh_token)),
+    "sessions": Table(
+        "id",
+        lambda person: person.session("Mine"),
+        (
+            "id", "user_id", "title", "title_source", "status", "message_count", "turn_count", "created_at",
+            "updated_at", "last_activity_at", "ended_at",
+        ),
+    ),
+    "sign_ins": Table(
+        "id",
+        lambda person: person.sign_in_id,
+        ("id", "user_id", "device", "created_at", "last_used_at", "ended_at"),
+    ),
+    "turns": Table(
+        "id",
+        _turn,
+        (
+            "id", "session_id", "user_id", "ordinal", "kind", "status", "code", "problem", "interrupted", "result",
+            "usage", "cost_micros", "timings_ms", "created_at", "completed_at",
+        ),
+    ),
+    "usage_events": Table(
+        "id",
+        inserted(
+            "id, user_id, kind, provider, unit, quantity",
+            "%(key)s, %(person)s, 'thinking', 'google', 'output_tokens', 1",
+            into="usage_events",
+        ),
+        (
+            "id", "user_id", "turn_id", "kind", "provider", "unit", "quantity", "cost_micros", "route", "created_at",
+        ),
+    ),
+    "users": Table(
+        "id",
+        lambda person: person.id,
+        (
+            "id", "email", "email_verified_at", "status", "is_admin", "full_name", "preferred_name", "display_name",
+            "avatar_url", "work_type", "ai_preferences", "timezone", "language", "preferences", "created_at",
+            "updated_at",
+        ),
+    ),
+}  # fmt: skip
