@@ -1,7 +1,8 @@
 """What the stand-ins are told to do wrong, kept in one file that any process may replace.
 
-The file is JSON: {stand-in: {method: {spare, delay_ms, fail_rate, status, says, lose_answer, duplicate}}}, where the
-method "*" holds for every method that is not named. A stand-in asks before each call; the console writes.
+The file is JSON: {stand-in: {method: {spare, delay_ms, fail_rate, status, says, lose_answer, duplicate, nonsense,
+silent, reorder}}}, where the method "*" holds for every method that is not named. A stand-in asks before each call; the
+console writes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import grpc
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
 GRPC_STAND_INS: Final = frozenset({"speech", "texttospeech", "secrets", "firestore"})
-HTTP_STAND_INS: Final = frozenset({"supabase", "agent", "google"})
+HTTP_STAND_INS: Final = frozenset({"supabase", "agent", "google", "liveavatar", "heygen"})
+# Those that can also forget what they are (`nonsense`, `silent`), and send deliveries out of order.
+PROVIDERS: Final = frozenset({"liveavatar", "heygen"})
 STAND_INS: Final = GRPC_STAND_INS | HTTP_STAND_INS | {"smtp"}
 EVERY_METHOD: Final = "*"
 
@@ -36,6 +39,9 @@ class Fault(BaseModel):
     `status` is the name of a gRPC code, an HTTP status or an SMTP reply code, as the stand-in speaks; without one a
     call that fails is answered as "unavailable". `says` is the sentence it fails with. `duplicate` delivers the request
     twice, as a network does.
+
+    Of the providers of avatars only: `nonsense` answers with status 200 and a page that is none of theirs, `silent`
+    takes the request and never answers, `reorder` sends webhooks newest first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +53,9 @@ class Fault(BaseModel):
     says: str | None = Field(default=None, max_length=2000, pattern=r"^[ -~]*$")
     lose_answer: bool = False
     duplicate: bool = False
+    nonsense: bool = False
+    silent: bool = False
+    reorder: bool = False
 
     def should_fail(self) -> bool:
         """Whether this call is one of those that fail: always where only a status is given."""
@@ -74,6 +83,8 @@ class _Faults(RootModel[dict[str, dict[str, Fault]]]):
             for method, fault in methods.items():
                 if not _speaks(stand_in, fault.status):
                     raise ValueError(f"{stand_in}.{method} cannot answer with the status {fault.status}.")
+                if (fault.nonsense or fault.silent or fault.reorder) and stand_in not in PROVIDERS:
+                    raise ValueError(f"{stand_in}.{method} can be neither nonsense nor silent nor out of order.")
         return self
 
 

@@ -81,6 +81,8 @@ def endpoints(places: Places, environment: Mapping[str, str]) -> dict[str, Any]:
             client_secret=environment.get("GOOGLE_CLIENT_SECRET", ""),
             jwks_url=f"{places.google_url}/oauth2/v3/certs",
         ),
+        "liveavatar": rest(places.liveavatar_port, api_key=environment.get("LIVEAVATAR_API_KEY", "")),
+        "heygen": rest(places.heygen_port, api_key=environment.get("HEYGEN_API_KEY", "")),
         "smtp": {
             "address": f"{HOST}:{places.smtp_port}",
             "url": f"smtp://{HOST}:{places.smtp_port}",

@@ -109,6 +109,8 @@ def named_ports(places: Places) -> dict[str, int]:
         "public objects": places.static_port,
         "google": places.google_port,
         "firestore": places.firestore_port,
+        "liveavatar": places.liveavatar_port,
+        "heygen": places.heygen_port,
     }
 
 
