@@ -116,6 +116,11 @@ class FaultBook:
             return NO_FAULT
         return fault
 
+    def standing(self, stand_in: str, method: str) -> Fault:
+        """What is asked of a method, without counting a call."""
+        methods = self._current().get(stand_in, {})
+        return methods.get(method) or methods.get(EVERY_METHOD) or NO_FAULT
+
     def read(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Everything that is asked, as JSON holds it; only what differs from no fault."""
         return {

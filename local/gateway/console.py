@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from local.faults import EVERY_METHOD, STAND_INS, FaultBook
 from local.firestore.shelf import Shelf
+from local.gateway.avatars import AvatarShelf
 from local.gateway.guard import LocalOnly
 from local.gateway.site import WithHeaders
 from local.launcher.environment import AGENT_RESOURCE, GOOGLE_CLIENT_ID, RECOGNIZER
@@ -99,6 +100,7 @@ class Console:
         self._environment = environment
         self._mailbox = Mailbox(places.mail_file)
         self._shelf = Shelf(places.firestore_file)
+        self._avatars = AvatarShelf(places)
         self._faults = FaultBook(places.faults_file)
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"), autoescape=select_autoescape(), trim_blocks=True
@@ -117,6 +119,7 @@ class Console:
             Route("/firestore", self.firestore),
             Route("/firestore/documents", self.firestore_documents),
             Route("/firestore/document", self.firestore_document),
+            Route("/avatars", self.avatars),
             Route("/faults", self.faults, methods=["GET", "PUT"]),
             Route("/faults/edit", self.fault_editor, methods=["GET", "POST"]),
         ]
@@ -177,6 +180,10 @@ class Console:
             return PlainTextResponse("There is no such document.", 404)
         return self._page("firestore_document.html", database=database, document=document)
 
+    async def avatars(self, _: Request) -> Response:
+        shown = await asyncio.to_thread(self._avatars.page)
+        return self._page("avatars.html", heygen_url=self._places.heygen_url, **shown)
+
     async def faults(self, request: Request) -> Response:
         if request.method == "PUT":
             try:
@@ -234,8 +241,7 @@ def _fault_from(typed: Mapping[str, str]) -> dict[str, object]:
         "delay_ms": int(typed.get("delay_ms") or 0),
         "fail_rate": float(typed["fail_rate"]) if typed.get("fail_rate") else None,
         "status": (int(status) if status.isdecimal() else status) or None,
-        "lose_answer": "lose_answer" in typed,
-        "duplicate": "duplicate" in typed,
+        **{name: name in typed for name in ("lose_answer", "duplicate", "nonsense", "silent", "reorder")},
     }
 
 

@@ -65,7 +65,9 @@ async def test_utterances_follow_one_another(provider: Provider) -> None:
         await lite.speak("one", 0.1)
         await lite.speak("two", 0.1)
         await lite.until("agent.speak_ended", source_event_id="two")
-    spoken = [(event["type"], event["source_event_id"]) for event in lite.seen if event["type"].startswith("agent.speak")]
+    spoken = [
+        (event["type"], event["source_event_id"]) for event in lite.seen if event["type"].startswith("agent.speak")
+    ]
     assert spoken == [
         ("agent.speak_started", "one"), ("agent.speak_ended", "one"),
         ("agent.speak_started", "two"), ("agent.speak_ended", "two"),
@@ -157,8 +159,8 @@ async def test_a_wrong_command_is_an_error_and_not_the_end(provider: Provider, f
 async def test_a_frame_beyond_a_megabyte_closes_the_connection(provider: Provider) -> None:
     live = await provider.live()
     async with Lite.connected(live["ws_url"]) as lite:
+        await lite.speak("huge", 30, end=False)
         with pytest.raises(ConnectionClosedError) as closed:
-            await lite.speak("huge", 30)
             await lite.until("agent.speak_started")
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
@@ -264,8 +266,8 @@ async def test_the_connection_fails_as_it_was_asked_to(provider: Provider) -> No
         assert first == second
     provider.faults.write({"liveavatar": {"websocket": {"lose_answer": True}}})
     async with Lite.connected(live["ws_url"]) as lite:
+        await lite.speak("lost", 0.05, end=False)
         with pytest.raises(ConnectionClosedError) as closed:
-            await lite.speak("lost", 0.05)
             await lite.until("agent.speak_ended")
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1011

@@ -163,9 +163,7 @@ async def test_a_session_that_nobody_keeps_alive_ends_after_five_minutes(provide
     live = await provider.live()
     provider.clock.ahead = 299
     # The SDK sends the token and no body; a server the key and the id.
-    kept = await provider.stranger.post(
-        "/v1/sessions/keep-alive", headers=bearer(live["session_token"])
-    )
+    kept = await provider.stranger.post("/v1/sessions/keep-alive", headers=bearer(live["session_token"]))
     succeeded(kept)
     provider.clock.ahead = 590
     assert "end_at" not in await provider.detail(live["session_id"])

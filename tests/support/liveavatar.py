@@ -160,7 +160,9 @@ def refusal(answer: httpx.Response) -> tuple[int, int]:
 
 
 @asynccontextmanager
-async def open_liveavatar(folder: Path, settings: Settings = QUICK, clock: Clock | None = None) -> AsyncIterator[Provider]:
+async def open_liveavatar(
+    folder: Path, settings: Settings = QUICK, clock: Clock | None = None
+) -> AsyncIterator[Provider]:
     """Serve the stand-in with its state in `folder`."""
     faults, clock = FaultBook(folder / "faults.json"), clock or Clock()
     made = liveavatar(folder / "liveavatar.sqlite3", API_KEY, faults, settings, clock)
