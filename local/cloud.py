@@ -52,6 +52,7 @@ async def serve(places: Places) -> None:
         await _serve_http(stack, live.app, places.liveavatar_port, PongsWithheld)
         await stack.enter_async_context(live.stage.running())
         voice = SpokenVoice(url(places.speech_port))
+        stack.push_async_callback(voice.close)
         studio = heygen(places.heygen_folder, environment["HEYGEN_API_KEY"], faults, voice, places.heygen_url)
         await _serve_http(stack, studio.app, places.heygen_port)
         await stack.enter_async_context(studio.works.running())

@@ -49,6 +49,10 @@ class SpokenVoice:
         self._name = name
         self._client: Any = None
 
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.transport.close()
+
     async def speak(self, script: str, speed: float) -> Samples:
         from google.api_core.exceptions import GoogleAPICallError
         from google.cloud import texttospeech_v1 as texttospeech

@@ -19,8 +19,13 @@ import httpx
 import pytest
 
 from local.heygen.settings import Settings
+from local.heygen.voice import RATE, SpokenVoice
+from local.speech.hearing import ScriptedEar
+from local.speech.server import Engines
+from local.speech.speaking import ScriptedMouth
 from tests.support.gateway import free_socket, served
 from tests.support.heygen import QUICK, SCRIPT, Studio, data, open_heygen, refusal
+from tests.support.speech import running_speech
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +152,23 @@ async def test_sound_is_fetched_from_its_address(studio: Studio) -> None:
         assert refusal(missing) == (400, "download_failed")
     assert refusal(await studio.create(script=None, audio_url=f"{base}/talk.wav")) == (400, "download_failed")
     assert refusal(await studio.create(script=None, audio_url=f"{base}/talk")) == (400, "invalid_parameter")
+
+
+async def test_a_script_is_spoken_by_the_houses_own_voice(tmp_path: Path) -> None:
+    async with running_speech(Engines(ScriptedEar(0, "", {}), ScriptedMouth(0)), tmp_path) as speech:
+        voice = SpokenVoice(f"http://127.0.0.1:{speech.port}")
+        sound = await voice.speak(SCRIPT, 1)
+        await voice.close()
+    assert len(sound) / RATE == pytest.approx(len(SCRIPT) * 0.06, abs=0.1)
+    assert abs(sound).max() > 1000
+
+
+async def test_a_voice_that_is_away_fails_the_video(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    voice = SpokenVoice("http://127.0.0.1:1")
+    monkeypatch.setattr(studio.made.works, "_voice", voice)
+    video = await studio.make()
+    await voice.close()
+    assert (video["status"], video["failure_code"]) == ("failed", "voice_provider_error")
 
 
 async def test_what_is_no_sound_fails_the_video(studio: Studio) -> None:
