@@ -151,13 +151,14 @@ class Webhooks:
 
     def _deliveries(self, where: str, *values: Any) -> list[Delivery]:
         rows = self._db.rows(
-            "select d.*, e.body, p.secret, p.id as living from deliveries d join events e on e.id = d.event_id"  # noqa: S608
+            "select d.*, e.body, p.secret, p.id as living, coalesce(p.url, d.url) as target"  # noqa: S608 - our names
+            " from deliveries d join events e on e.id = d.event_id"
             f" left join endpoints p on p.id = d.endpoint_id where {where} order by d.ordinal",
             *values,
         )
         return [
             Delivery(
-                row["ordinal"], row["event_id"], row["url"], row["body"].encode(), row["secret"], row["attempts"],
+                row["ordinal"], row["event_id"], row["target"], row["body"].encode(), row["secret"], row["attempts"],
                 row["due_at"],
             )
             for row in rows

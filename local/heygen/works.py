@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
@@ -70,12 +71,19 @@ class Works:
 
     async def _look(self) -> None:
         while True:
-            self._videos.admit_queued()
-            for video_id, asked in self._videos.due():
-                self._begin(video_id, self._make(video_id, asked))
-            for delivery in self._in_order(self._webhooks.due()):
-                self._begin(delivery.ordinal, self._deliver(delivery))
+            try:
+                self._begin_what_is_due()
+            except sqlite3.Error:
+                # A full disk or a lock that lasts: what is due stays due.
+                log.exception("what is due could not be begun")
             await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+    def _begin_what_is_due(self) -> None:
+        self._videos.admit_queued()
+        for video_id, asked in self._videos.due():
+            self._begin(video_id, self._make(video_id, asked))
+        for delivery in self._in_order(self._webhooks.due()):
+            self._begin(delivery.ordinal, self._deliver(delivery))
 
     def _begin(self, key: str | int, work: Coroutine[Any, Any, None]) -> None:
         """Once at a time for each video and each delivery."""

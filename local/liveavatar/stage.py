@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -20,6 +22,8 @@ SOCKET_METHOD: Final = "websocket"
 LOOK_EVERY_SECONDS: Final = 0.2
 # A chunk of sound a second is a sign of life, and not worth a write to disk each.
 _NOTED_EVERY_SECONDS: Final = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class Stage:
@@ -90,7 +94,11 @@ class Stage:
 
     async def _watch(self) -> None:
         while True:
-            self._account.settle()
+            try:
+                self._account.settle()
+            except sqlite3.Error:
+                # A full disk or a lock that lasts: whoever asks next settles what was missed.
+                log.exception("sessions could not be settled")
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 

@@ -261,9 +261,9 @@ async def test_the_same_key_gives_the_same_answer_for_a_day(studio: Studio) -> N
 
 
 async def test_a_key_that_is_being_answered_is_refused(studio: Studio) -> None:
-    studio.faults.write({"heygen": {"create": {"delay_ms": 300}}})
+    studio.faults.write({"heygen": {"create": {"delay_ms": 1000}}})
     first = asyncio.create_task(studio.create("job-1"))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.4)
     assert refusal(await studio.create("job-1")) == (409, "request_in_progress")
     answered = await first
     studio.faults.write({})

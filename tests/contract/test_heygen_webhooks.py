@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,10 +102,11 @@ async def test_a_delivery_whose_answer_is_lost_is_repeated(studio: Studio) -> No
 
 async def test_they_come_newest_first_on_request(studio: Studio) -> None:
     await studio.endpoint()
+    await studio.account(reorder_seconds=1.5)
     studio.faults.write({"heygen": {"webhook": {"reorder": True}}})
-    first, second = await studio.make(), await studio.make()
+    made = [data(await studio.create())["video_id"] for _ in range(2)]
     told = await studio.receiver.get(2)
-    assert [one.content["event_data"]["video_id"] for one in told] == [second["id"], first["id"]]
+    assert [one.content["event_data"]["video_id"] for one in told] == made[::-1]
 
 
 async def test_they_come_late_with_the_timestamp_of_when_they_were_sent(studio: Studio) -> None:
@@ -182,6 +184,22 @@ async def test_what_was_missed_is_read_from_the_events(studio: Studio) -> None:
     assert [event["event_type"] for event in one] == ["avatar_video.success"]
     types = (await studio.client.get("/v3/webhooks/event-types")).json()["data"]
     assert {"event_type": "avatar_video.success"} in types
+
+
+async def test_a_restart_sends_what_was_not_taken(tmp_path: Path) -> None:
+    async with open_heygen(tmp_path) as first:
+        first.receiver.status = 503
+        endpoint = await first.endpoint()
+        await first.account(webhook_retry_seconds=60)
+        await first.make()
+        [before] = await first.receiver.get(1)
+    async with open_heygen(tmp_path) as second:
+        path = f"/v3/webhooks/endpoints/{endpoint['endpoint_id']}"
+        data(await second.client.patch(path, json={"url": second.receiver.base}))
+        second.clock.ahead = 61
+        [after] = await second.receiver.get(1)
+    assert (after.event_id, after.body) == (before.event_id, before.body)
+    assert after.is_signed_with(endpoint["secret"])
 
 
 async def test_a_callback_is_called_without_a_signature(studio: Studio) -> None:

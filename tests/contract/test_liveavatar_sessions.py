@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
+import signal
+import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +23,10 @@ import httpx
 import pytest
 
 from local.faults import FaultBook
+from local.liveavatar.account import read_sessions
 from local.liveavatar.catalogue import AVATARS, WAYNE
 from local.liveavatar.settings import Settings
+from local.places import REPOSITORY
 from tests.support.liveavatar import ANN, API_KEY, QUICK, Provider, bearer, open_liveavatar, refusal, succeeded
 
 
@@ -314,7 +321,6 @@ async def test_avatars_and_voices_are_listed(provider: Provider) -> None:
 
 async def test_a_second_has_so_many_requests_for_each_caller_and_endpoint(provider: Provider) -> None:
     await provider.account(rate_per_second=3)
-    provider.made.account.change({"rate_per_second": 3})
     minted = await provider.mint()
     answers = await asyncio.gather(*(provider.client.get("/v1/users/credits") for _ in range(40)))
     refused = [answer for answer in answers if answer.status_code == 429]
@@ -408,6 +414,36 @@ async def test_what_ran_out_while_it_was_down_has_ended_in_time(tmp_path: Path) 
         second.clock.ahead = 5000
         record = await second.detail(live["session_id"])
         assert (record["end_reason"], record["duration"]) == ("MAX_DURATION_REACHED", 100)
+
+
+def test_a_kill_loses_no_session_that_was_answered_and_no_credit(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from local.faults import FaultBook
+from local.liveavatar.account import Account
+from local.liveavatar.settings import Settings
+account = Account(Path(sys.argv[1]), Settings(concurrency=10_000), FaultBook(Path(sys.argv[1] + ".faults")), time.time)
+while True:
+    wish = {"avatar_id": "a", "context_id": None, "is_sandbox": False, "max_session_duration": None}
+    session, _ = account.mint("LITE", wish)
+    account.start(session)
+    print(session.id, flush=True)
+"""
+    file = tmp_path / "liveavatar.sqlite3"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(file)], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    ) as process:
+        assert process.stdout is not None
+        answered = {process.stdout.readline().strip() for _ in range(25)}
+        process.send_signal(signal.SIGKILL)
+        answered |= {line.strip() for line in process.stdout if line.endswith("\n")}
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        kept = {session.id: session for session in read_sessions(database, "where started_at is not null")}
+        left = json.loads(database.execute("select value from account where name = 'credits_left'").fetchone()[0])
+    assert answered <= kept.keys()
+    assert left == 1000 - sum(session.credits_consumed for session in kept.values())
+    assert file.stat().st_mode & 0o077 == 0
 
 
 def test_the_account_is_read_from_the_environment() -> None:

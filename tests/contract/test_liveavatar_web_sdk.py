@@ -23,7 +23,7 @@ from starlette.routing import Route
 from local.launcher.browser import find_browser
 from local.launcher.node import npm_environment
 from local.places import REPOSITORY
-from tests.support.gateway import free_socket, served
+from tests.support.gateway import eventually, free_socket, served
 from tests.support.liveavatar import Provider, open_liveavatar
 
 MODULES = Path(os.environ.get("NODE_MODULES") or REPOSITORY / "local" / "node_modules")
@@ -112,6 +112,12 @@ async def opened(visit: Page, provider: Provider) -> dict[str, Any]:
     return minted
 
 
+async def connected(provider: Provider, session_id: str) -> None:
+    """The SDK does not wait for it, and the stand-in drops what comes before."""
+    connections = provider.made.stage._connections
+    assert await eventually(lambda: session_id in connections and connections[session_id]._connected)
+
+
 async def test_the_sdk_starts_speaks_keeps_alive_and_stops(visit: Page, provider: Provider) -> None:
     minted = await opened(visit, provider)
     assert await visit.evaluate("session.mode") == "LITE"
@@ -120,7 +126,7 @@ async def test_the_sdk_starts_speaks_keeps_alive_and_stops(visit: Page, provider
         "CONNECTED", minted["session_id"], 1800,
     ]  # fmt: skip
     assert (await provider.listed("active"))["count"] == 1
-    await visit.wait_for_timeout(200)
+    await connected(provider, minted["session_id"])
     sound = base64.b64encode(bytes(24_000)).decode()
     await visit.evaluate("(sound) => session.repeatAudio(sound)", sound)
     await visit.evaluate("heard('avatar.speak_ended')")
@@ -141,9 +147,9 @@ async def test_the_sdk_starts_speaks_keeps_alive_and_stops(visit: Page, provider
 
 
 async def test_the_sdk_interrupts(visit: Page, provider: Provider) -> None:
-    await opened(visit, provider)
+    minted = await opened(visit, provider)
     await visit.evaluate("session.start()")
-    await visit.wait_for_timeout(200)
+    await connected(provider, minted["session_id"])
     await visit.evaluate("(sound) => session.repeatAudio(sound)", base64.b64encode(bytes(480_000)).decode())
     await visit.evaluate("heard('avatar.speak_started')")
     await visit.evaluate("session.interrupt()")
@@ -164,7 +170,7 @@ async def test_the_sdk_tells_why_a_session_does_not_start(visit: Page, provider:
 async def test_the_sdk_learns_that_the_server_ended_the_session(visit: Page, provider: Provider) -> None:
     minted = await opened(visit, provider)
     await visit.evaluate("session.start()")
-    await visit.wait_for_timeout(200)
+    await connected(provider, minted["session_id"])
     await provider.stop(minted["session_id"])
     await visit.evaluate("heard('DISCONNECTED')")
     await visit.evaluate("heard('UNKNOWN_REASON')")
