@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import io
 import wave
 from pathlib import Path
@@ -54,6 +56,8 @@ class SpokenVoice:
             await self._client.transport.close()
 
     async def speak(self, script: str, speed: float) -> Samples:
+        # The first time it takes a while, and others are served by the same loop.
+        await asyncio.to_thread(importlib.import_module, "google.cloud.texttospeech_v1")
         from google.api_core.exceptions import GoogleAPICallError
         from google.cloud import texttospeech_v1 as texttospeech
 

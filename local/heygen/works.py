@@ -26,7 +26,7 @@ STAND_IN: Final = "heygen"
 # The names of what the stand-in does by itself, for the faults.
 RENDER: Final = "render"
 WEBHOOK: Final = "webhook"
-LOOK_EVERY_SECONDS: Final = 0.05
+LOOK_EVERY_SECONDS: Final = 0.1
 _PALE: Final = (222, 230, 238)
 # Drawing takes a core; this many at once leave the rest of the machine something.
 _DRAWN_AT_ONCE: Final = 1

@@ -130,7 +130,7 @@ class LiteConnection:
         try:
             command = json.loads(text or "")
             kind, event_id = command["type"], command.get("event_id")
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._refuse("The frame is not a JSON object with a type.", None)
             return
         if not self._seen():

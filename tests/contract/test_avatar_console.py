@@ -43,3 +43,14 @@ async def test_the_page_shows_sessions_credits_videos_and_webhooks(tmp_path: Pat
 async def test_the_page_is_for_this_machine_only(tmp_path: Path, host: str) -> None:
     async with running_gateway(tmp_path, [], {}) as gateway:
         assert (await gateway.client.get("/local/avatars", headers={"Host": host})).status_code == 403
+
+
+async def test_the_fault_editor_offers_what_only_providers_do(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path, [], {}) as gateway:
+        form = {"standin": "heygen", "method": "webhook", "reorder": "on", "duplicate": "on"}
+        assert (await gateway.client.post("/local/faults/edit", data=form)).status_code == 303
+        asked = {"heygen": {"webhook": {"reorder": True, "duplicate": True}}}
+        assert (await gateway.client.get("/local/faults")).json() == asked
+        refused = await gateway.client.post("/local/faults/edit", data=form | {"standin": "google"})
+        assert 'role="alert"' in refused.text
+        assert (await gateway.client.get("/local/faults")).json() == asked

@@ -135,6 +135,7 @@ async def test_the_avatar_listens_when_told_to(provider: Provider) -> None:
     "frame",
     [
         "no json",
+        "[" * 100_000,
         "[]",
         "{}",
         '{"type": "agent.dance", "event_id": "e"}',
@@ -243,6 +244,13 @@ async def test_a_client_may_come_back_after_it_was_cut_off(provider: Provider) -
     async with Lite.connected(live["ws_url"]) as lite:
         await lite.speak("again", 0.05)
         await lite.until("agent.speak_ended")
+
+
+async def test_bytes_are_no_command(provider: Provider) -> None:
+    live = await provider.live()
+    async with Lite.connected(live["ws_url"]) as lite:
+        await lite.socket.send(b"\x00\xff")
+        assert (await lite.until("error"))["error"]["type"] == "invalid_request_error"
 
 
 async def test_the_connection_fails_as_it_was_asked_to(provider: Provider) -> None:
