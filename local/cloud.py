@@ -1,7 +1,7 @@
 """`python -m local.cloud`: the small stand-ins that share one process.
 
 Secret Manager (gRPC), the front of Supabase (REST), the mail server (SMTP), the public objects (HTTP),
-and Google's accounts (REST and pages).
+Google's accounts (REST and pages), LiveAvatar (REST and WebSocket) and HeyGen (REST and files).
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from starlette.types import ASGIApp
 
 from local.database.front import FrontKeys, create_front
 from local.database.local_database import front_secret
+from local.clock import LocalClock
 from local.faults import FaultBook
 from local.google.service import google
 from local.grpc_server import log_calls_to_stdout
+from local.heygen.service import heygen
+from local.heygen.voice import SpokenVoice
 from local.launcher.seed import seed
+from local.liveavatar.lite import PongsWithheld
+from local.liveavatar.service import liveavatar
 from local.mail import Mailbox, serve_mail
 from local.places import Places, url
 from local.public_objects import public_objects
@@ -44,12 +49,23 @@ async def serve(places: Places) -> None:
         await _serve_http(stack, front, places.supabase_port)
         await _serve_http(stack, public_objects(places.public_folder), places.static_port)
         await _serve_http(stack, google(places, environment["GOOGLE_CLIENT_SECRET"], faults), places.google_port)
+        now = LocalClock(places.clock_file).now
+        live = liveavatar(places.liveavatar_file, environment["LIVEAVATAR_API_KEY"], faults, now=now)
+        await _serve_http(stack, live.app, places.liveavatar_port, PongsWithheld)
+        await stack.enter_async_context(live.stage.running())
+        voice = SpokenVoice(url(places.speech_port))
+        stack.push_async_callback(voice.close)
+        studio = heygen(places.heygen_folder, environment["HEYGEN_API_KEY"], faults, voice, places.heygen_url, now=now)
+        await _serve_http(stack, studio.app, places.heygen_port)
+        await stack.enter_async_context(studio.works.running())
         print('{"ready": true}', flush=True)
         await until_told_to_stop()
 
 
-async def _serve_http(stack: AsyncExitStack, app: ASGIApp, port: int) -> None:
-    server = http_server(app, port)
+async def _serve_http(
+    stack: AsyncExitStack, app: ASGIApp, port: int, websockets: type[asyncio.Protocol] | None = None
+) -> None:
+    server = http_server(app, port, websockets)
     running = asyncio.create_task(server.serve())
 
     async def end() -> None:

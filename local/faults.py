@@ -1,8 +1,8 @@
 """What the stand-ins are told to do wrong, kept in one file that any process may replace.
 
-The file is JSON: {stand-in: {method: {spare, delay_ms, fail_rate, status, says, lose_answer, duplicate, reorder,
-seed}}}, where the method "*" holds for every method that is not named. A stand-in asks before each call; the console
-writes.
+The file is JSON: {stand-in: {method: {spare, delay_ms, fail_rate, status, says, lose_answer, duplicate, reorder, seed,
+nonsense, silent}}}, where the method "*" holds for every method that is not named. A stand-in asks before each call; the
+console writes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ import grpc
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
 GRPC_STAND_INS: Final = frozenset({"speech", "texttospeech", "secrets", "firestore", "tasks", "scheduler"})
-HTTP_STAND_INS: Final = frozenset({"supabase", "agent", "google"})
+HTTP_STAND_INS: Final = frozenset({"supabase", "agent", "google", "liveavatar", "heygen"})
+# Those that can also forget what they are (`nonsense`, `silent`).
+PROVIDERS: Final = frozenset({"liveavatar", "heygen"})
+# Those that send something out, and can do so out of order.
+SENDERS: Final = frozenset({"tasks", "scheduler", "heygen"})
 STAND_INS: Final = GRPC_STAND_INS | HTTP_STAND_INS | {"smtp"}
 EVERY_METHOD: Final = "*"
 # What the queue and the scheduler send out, beside the calls they take: `Deliver`, or `Deliver/NAME` for one queue or
@@ -41,8 +45,11 @@ class Fault(BaseModel):
     call that fails is answered as "unavailable". `says` is the sentence it fails with. `duplicate` delivers the request
     twice, as a network does.
 
-    For deliveries only: `reorder` takes those that are due in a random order, and with a `seed` everything that chance
-    decides comes out the same each time, one delivery after the other.
+    Of what is sent only: `reorder` takes the deliveries that are due in a random order, webhooks newest first. With a
+    `seed` everything that chance decides about deliveries comes out the same each time, one after the other.
+
+    Of the providers of avatars only: `nonsense` answers with status 200 and a page that is none of theirs, `silent`
+    takes the request and never answers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +63,8 @@ class Fault(BaseModel):
     duplicate: bool = False
     reorder: bool = False
     seed: int | None = None
+    nonsense: bool = False
+    silent: bool = False
 
     def should_fail(self, chance: random.Random | None = None) -> bool:
         """Whether this call is one of those that fail: always where only a status is given."""
@@ -84,6 +93,10 @@ class _Faults(RootModel[dict[str, dict[str, Fault]]]):
             for method, fault in methods.items():
                 if not _speaks(stand_in, method, fault.status):
                     raise ValueError(f"{stand_in}.{method} cannot answer with the status {fault.status}.")
+                if (fault.nonsense or fault.silent) and stand_in not in PROVIDERS:
+                    raise ValueError(f"{stand_in}.{method} can be neither nonsense nor silent.")
+                if fault.reorder and stand_in not in SENDERS:
+                    raise ValueError(f"{stand_in}.{method} sends nothing that could be out of order.")
         return self
 
 
@@ -136,6 +149,11 @@ class FaultBook:
             self._spared[stand_in, method] += 1
             return NO_FAULT
         return fault
+
+    def standing(self, stand_in: str, method: str) -> Fault:
+        """What is asked of a method, without counting a call."""
+        methods = self._current().get(stand_in, {})
+        return methods.get(method) or methods.get(EVERY_METHOD) or NO_FAULT
 
     def read(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Everything that is asked, as JSON holds it; only what differs from no fault."""

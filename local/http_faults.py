@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from local.faults import FaultBook
+from local.faults import Fault, FaultBook
+
+_NONSENSE = "<!doctype html><title>Welcome</title><p>It works!"
 
 
 class AnswerLost(Exception):
     """Raised through the server on purpose: it closes the connection in the middle of an answer."""
 
 
+def failure(fault: Fault) -> Response:
+    """How a call fails that was asked to, in the form of OAuth's refusals (RFC 6749, 5.2)."""
+    sentence = fault.says or "This failure was asked for."
+    return JSONResponse({"error": "internal_failure", "error_description": sentence}, fault.http_status)
+
+
 class WithFaults:
-    """Wraps an application. `method_of` names the method of a request, as the console's faults do."""
+    """Wraps an application. `method_of` names the method of a request, as the console's faults do.
+
+    `refusal` is how a call fails in the stand-in's own words. WebSockets pass: whoever serves them asks for faults.
+    """
 
     def __init__(
-        self, app: ASGIApp, stand_in: str, faults: FaultBook, method_of: Callable[[MutableMapping[str, Any]], str]
+        self,
+        app: ASGIApp,
+        stand_in: str,
+        faults: FaultBook,
+        method_of: Callable[[MutableMapping[str, Any]], str],
+        refusal: Callable[[Fault], Response] = failure,
     ) -> None:
         self._app = app
         self._stand_in = stand_in
         self._faults = faults
         self._method_of = method_of
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         fault = self._faults.for_call(self._stand_in, self._method_of(scope))
         await asyncio.sleep(fault.delay_ms / 1000)
+        if fault.silent:
+            await _until_they_leave(receive)
+            return
         if fault.should_fail():
-            await _fail(send, fault.http_status)
+            await self._refusal(fault)(scope, receive, send)
+            return
+        if fault.nonsense:
+            await HTMLResponse(_NONSENSE)(scope, receive, send)
             return
         if not (fault.lose_answer or fault.duplicate):
             await self._app(scope, receive, send)
@@ -46,12 +72,9 @@ class WithFaults:
                 raise AnswerLost("as asked for")
 
 
-async def _fail(send: Send, status: int) -> None:
-    sentence = "This failure was asked for."
-    body = json.dumps({"error": "internal_failure", "error_description": sentence}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _until_they_leave(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _whole(receive: Receive) -> bytes:

@@ -88,6 +88,16 @@ class Places:
         return self.port + 10
 
     @property
+    def liveavatar_port(self) -> int:
+        """LiveAvatar, REST and WebSocket."""
+        return self.port + 13
+
+    @property
+    def heygen_port(self) -> int:
+        """HeyGen, REST and files."""
+        return self.port + 14
+
+    @property
     def last_port(self) -> int:
         """All ports from `port` on to this one belong to the local cloud."""
         return self.port + PORTS - 1
@@ -113,6 +123,15 @@ class Places:
     @property
     def google_file(self) -> Path:
         return self.data / "google.sqlite3"
+
+    @property
+    def liveavatar_file(self) -> Path:
+        return self.data / "liveavatar.sqlite3"
+
+    @property
+    def heygen_folder(self) -> Path:
+        """What HeyGen knows, and the videos it made."""
+        return self.data / "heygen"
 
     @property
     def state_file(self) -> Path:
@@ -193,6 +212,14 @@ class Places:
     @property
     def google_url(self) -> str:
         return url(self.google_port)
+
+    @property
+    def liveavatar_url(self) -> str:
+        return url(self.liveavatar_port)
+
+    @property
+    def heygen_url(self) -> str:
+        return url(self.heygen_port)
 
     @property
     def jwks_url(self) -> str:

@@ -12,6 +12,9 @@ from starlette.types import ASGIApp
 
 from local.places import HOST
 
+# What the one stand-in that speaks WebSocket takes: a frame that is longer closes the connection with 1009.
+LONGEST_FRAME_BYTES = 1_000_000
+
 
 class _PartOfAProcess(uvicorn.Server):
     """Leaves the signals to the process that it is a part of."""
@@ -21,14 +24,19 @@ class _PartOfAProcess(uvicorn.Server):
         yield
 
 
-def http_server(app: ASGIApp, port: int) -> uvicorn.Server:
-    """A server on the loopback interface; `serve()` runs it until `should_exit` is set."""
+def http_server(app: ASGIApp, port: int, websockets: type[asyncio.Protocol] | None = None) -> uvicorn.Server:
+    """A server on the loopback interface; `serve()` runs it until `should_exit` is set.
+
+    `websockets` is the protocol that speaks them, where they are spoken at all; it sends no pings of its own.
+    """
     config = uvicorn.Config(
         app,
         host=HOST,
         port=port,
         http="h11",
-        ws="none",
+        ws=websockets or "none",
+        ws_max_size=LONGEST_FRAME_BYTES,
+        ws_ping_interval=None,
         lifespan="off",
         access_log=False,
         log_level="warning",

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from local.faults import EVERY_METHOD, STAND_INS, FaultBook
 from local.firestore.shelf import Shelf
+from local.gateway.avatars import AvatarShelf
 from local.gateway.background import BackgroundPages
 from local.gateway.guard import LocalOnly
 from local.gateway.site import WithHeaders
@@ -84,6 +85,8 @@ def endpoints(places: Places, environment: Mapping[str, str]) -> dict[str, Any]:
             client_secret=environment.get("GOOGLE_CLIENT_SECRET", ""),
             jwks_url=f"{places.google_url}/oauth2/v3/certs",
         ),
+        "liveavatar": rest(places.liveavatar_port, api_key=environment.get("LIVEAVATAR_API_KEY", "")),
+        "heygen": rest(places.heygen_port, api_key=environment.get("HEYGEN_API_KEY", "")),
         "smtp": {
             "address": f"{HOST}:{places.smtp_port}",
             "url": f"smtp://{HOST}:{places.smtp_port}",
@@ -100,6 +103,7 @@ class Console:
         self._environment = environment
         self._mailbox = Mailbox(places.mail_file)
         self._shelf = Shelf(places.firestore_file)
+        self._avatars = AvatarShelf(places)
         self._faults = FaultBook(places.faults_file)
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"), autoescape=select_autoescape(), trim_blocks=True
@@ -119,6 +123,7 @@ class Console:
             Route("/firestore", self.firestore),
             Route("/firestore/documents", self.firestore_documents),
             Route("/firestore/document", self.firestore_document),
+            Route("/avatars", self.avatars),
             Route("/faults", self.faults, methods=["GET", "PUT"]),
             Route("/faults/edit", self.fault_editor, methods=["GET", "POST"]),
             *self._background.routes(),
@@ -180,6 +185,10 @@ class Console:
             return PlainTextResponse("There is no such document.", 404)
         return self._page("firestore_document.html", database=database, document=document)
 
+    async def avatars(self, _: Request) -> Response:
+        shown = await asyncio.to_thread(self._avatars.page)
+        return self._page("avatars.html", heygen_url=self._places.heygen_url, **shown)
+
     async def faults(self, request: Request) -> Response:
         if request.method == "PUT":
             try:
@@ -237,10 +246,8 @@ def _fault_from(typed: Mapping[str, str]) -> dict[str, object]:
         "delay_ms": int(typed.get("delay_ms") or 0),
         "fail_rate": float(typed["fail_rate"]) if typed.get("fail_rate") else None,
         "status": (int(status) if status.isdecimal() else status) or None,
-        "lose_answer": "lose_answer" in typed,
-        "duplicate": "duplicate" in typed,
-        "reorder": "reorder" in typed,
         "seed": int(typed["seed"]) if typed.get("seed") else None,
+        **{name: name in typed for name in ("lose_answer", "duplicate", "nonsense", "silent", "reorder")},
     }
 
 

@@ -23,6 +23,8 @@ SECRET_VARIABLES: Mapping[str, str] = {
     "ACCESS_TOKEN_KEYRING": "access-token-keyring",
     "BACKEND_KEY": "backend-key",
     "GOOGLE_CLIENT_SECRET": "google-client-secret",
+    "HEYGEN_API_KEY": "heygen-api-key",
+    "LIVEAVATAR_API_KEY": "liveavatar-api-key",
     "SUPABASE_PUBLISHABLE_KEY": "supabase-publishable-key",
     "SUPABASE_SECRET_KEY": "supabase-secret-key",
 }
@@ -48,6 +50,8 @@ def addresses(places: Places) -> dict[str, str]:
         "GOOGLE_AUTH_URL": f"{places.google_url}/o/oauth2/v2/auth",
         "GOOGLE_TOKEN_URL": f"{places.google_url}/token",
         "GOOGLE_JWKS_URL": f"{places.google_url}/oauth2/v3/certs",
+        "LIVEAVATAR_URL": places.liveavatar_url,
+        "HEYGEN_URL": places.heygen_url,
         "SMTP_URL": f"smtp://{HOST}:{places.smtp_port}",
         "MAIL_FROM": MAIL_FROM,
         "SUPPORT_ADDRESS": SUPPORT_ADDRESS,

@@ -47,7 +47,7 @@ def engines(places: Places) -> list[Part]:
 
 
 def cloud(places: Places) -> Part:
-    """Secret Manager, Supabase's front, mail, public objects, Google's accounts: small, and so in one process."""
+    """Secret Manager, Supabase's front, mail, public objects, Google's accounts, LiveAvatar, HeyGen: in one process."""
     return Part(
         name="cloud",
         command=module("local.cloud"),

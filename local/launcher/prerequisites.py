@@ -111,6 +111,8 @@ def named_ports(places: Places) -> dict[str, int]:
         "firestore": places.firestore_port,
         "background": places.background_port,
         "services": places.services_port,
+        "liveavatar": places.liveavatar_port,
+        "heygen": places.heygen_port,
     }
 
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,13 @@ from shared.accounts.tokens import new_keyring, openid_configuration, public_jwk
 PARENT = f"projects/{PROJECT}"
 CALL_SECONDS = 10.0
 
-# What a secret of the local cloud is made of, in the form in which Supabase and Google issue theirs.
+# What a secret of the local cloud is made of, in the form in which each provider issues theirs.
 MAKERS: Mapping[str, Callable[[], str]] = {
     "access-token-keyring": new_keyring,
     "backend-key": lambda: secrets.token_urlsafe(32),
     "google-client-secret": lambda: f"GOCSPX-{secrets.token_urlsafe(21)}",
+    "heygen-api-key": lambda: f"sk_V2_hgu_{secrets.token_urlsafe(32)}",
+    "liveavatar-api-key": lambda: str(uuid.uuid4()),
     "supabase-publishable-key": lambda: f"sb_publishable_{secrets.token_urlsafe(24)}",
     "supabase-secret-key": lambda: f"sb_secret_{secrets.token_urlsafe(32)}",
 }

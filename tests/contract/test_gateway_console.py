@@ -91,6 +91,8 @@ class TestConsole:
             "agent",
             "supabase",
             "google",
+            "liveavatar",
+            "heygen",
             "smtp",
             "project",
             "region",

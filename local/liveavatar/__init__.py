@@ -1,0 +1,1 @@
+"""LiveAvatar: realtime avatars, over their REST interface and the WebSocket of LITE sessions."""
