@@ -17,21 +17,31 @@ class AnswerLost(Exception):
 
 
 class WithFaults:
-    """Wraps an application. `method_of` names the method of a request, as the console's faults do."""
+    """Wraps an application. `method_of` names the method of a request, as the console's faults do.
+
+    `body_of` writes a failure in the form of the service that was asked; None from it, or without it, is the usual one.
+    """
 
     def __init__(
-        self, app: ASGIApp, stand_in: str, faults: FaultBook, method_of: Callable[[MutableMapping[str, Any]], str]
+        self,
+        app: ASGIApp,
+        stand_in: str,
+        faults: FaultBook,
+        method_of: Callable[[MutableMapping[str, Any]], str],
+        body_of: Callable[[MutableMapping[str, Any], int, str | None], dict[str, Any] | None] | None = None,
     ) -> None:
         self._app = app
         self._stand_in = stand_in
         self._faults = faults
         self._method_of = method_of
+        self._body_of = body_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault = self._faults.for_call(self._stand_in, self._method_of(scope))
         await asyncio.sleep(fault.delay_ms / 1000)
         if fault.should_fail():
-            await _fail(send, fault.http_status)
+            own = self._body_of(scope, fault.http_status, fault.says) if self._body_of else None
+            await _fail(send, fault.http_status, own)
             return
         if not (fault.lose_answer or fault.duplicate):
             await self._app(scope, receive, send)
@@ -46,9 +56,9 @@ class WithFaults:
                 raise AnswerLost("as asked for")
 
 
-async def _fail(send: Send, status: int) -> None:
-    sentence = "This failure was asked for."
-    body = json.dumps({"error": "internal_failure", "error_description": sentence}).encode()
+async def _fail(send: Send, status: int, own: dict[str, Any] | None) -> None:
+    usual = {"error": "internal_failure", "error_description": "This failure was asked for."}
+    body = json.dumps(own or usual).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
