@@ -25,6 +25,7 @@ from local.faults import EVERY_METHOD, STAND_INS, FaultBook
 from local.firestore.shelf import Shelf
 from local.gateway.guard import LocalOnly
 from local.gateway.site import WithHeaders
+from local.google import window
 from local.launcher.environment import AGENT_RESOURCE, GOOGLE_CLIENT_ID, RECOGNIZER
 from local.launcher.logs import tail
 from local.mail import Mailbox
@@ -115,6 +116,7 @@ class Console:
             Route("/firestore", self.firestore),
             Route("/firestore/documents", self.firestore_documents),
             Route("/firestore/document", self.firestore_document),
+            Route("/google", self.google),
             Route("/faults", self.faults, methods=["GET", "PUT"]),
             Route("/faults/edit", self.fault_editor, methods=["GET", "POST"]),
         ]
@@ -174,6 +176,9 @@ class Console:
         if document is None:
             return PlainTextResponse("There is no such document.", 404)
         return self._page("firestore_document.html", database=database, document=document)
+
+    async def google(self, _: Request) -> Response:
+        return self._page("google.html", people=await asyncio.to_thread(window.people, self._places.google_file))
 
     async def faults(self, request: Request) -> Response:
         if request.method == "PUT":

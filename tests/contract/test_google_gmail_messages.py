@@ -24,10 +24,16 @@ METADATA = "https://www.googleapis.com/auth/gmail.metadata"
 ADA, GRACE = "ada.lovelace@gmail.com", "grace@oprina.test"
 
 
+@pytest.fixture(scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Google]:
+    async with open_google(tmp_path_factory.mktemp("google")) as served:
+        yield served
+
+
 @pytest.fixture
-async def google(tmp_path: Path) -> AsyncIterator[Google]:
-    async with open_google(tmp_path) as running:
-        yield running
+def google(running: Google) -> Google:
+    running.forget_everything()
+    return running
 
 
 async def bearer(google: Google, account: str = ADA, scope: str = ALL) -> dict[str, str]:

@@ -28,6 +28,10 @@ CLIENT_ID = "1-tests.apps.googleusercontent.com"
 CLIENT_SECRET = "GOCSPX-tests"
 REDIRECT_URI = "http://oprina.test/v1/auth/google/callback"
 BASIC = "openid email profile"
+_TABLES = (
+    "people", "grants", "codes", "access_tokens", "refresh_tokens", "settings", "gmail_boxes", "gmail_messages",
+    "gmail_labels", "gmail_drafts", "gmail_history", "calendars", "events",
+)  # fmt: skip
 
 
 @dataclass
@@ -65,7 +69,7 @@ class Google:
     def forget_everything(self) -> None:
         """People, grants, tokens, faults and the browser's cookies as they were at first; the key stays."""
         database = self.accounts.database
-        for table in ("people", "grants", "codes", "access_tokens", "refresh_tokens"):
+        for table in _TABLES:
             database.execute(f"delete from {table}")  # noqa: S608 - our own names
         People(database)
         self.client.cookies.clear()

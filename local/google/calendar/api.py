@@ -96,7 +96,7 @@ class Calendar:
         start = self._spoken(text, calendar["zone"])
         summary = _TIME.sub("", text).strip() or text
         times = {"start": {"dateTime": start.isoformat(), "timeZone": calendar["zone"]},
-                 "end": {"dateTime": (start + timedelta(hours=1)).isoformat(), "timeZone": calendar["zone"]}}  # fmt: skip
+                 "end": {"dateTime": (start + timedelta(hours=1)).isoformat(), "timeZone": calendar["zone"]}}  # fmt: skip  # noqa: E501
         return self._kept(calendar, self._new(call, calendar, secrets.token_hex(13), {"summary": summary, **times}))
 
     def update(self, call: Call) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class Calendar:
             elif not single or since or self._alone(calendar["id"], event):
                 found.append(event)
         found = [event for event in {event["id"]: event for event in found}.values()
-                 if _wanted(call, event, calendar["zone"], window, deleted=call.flag("showDeleted") or since > 0)]  # fmt: skip
+                 if _wanted(call, event, calendar["zone"], window, deleted=call.flag("showDeleted") or since > 0)]  # fmt: skip  # noqa: E501
         return self._page(call, calendar, _ordered(call, found, calendar["zone"], single=single))
 
     def instances(self, call: Call) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class Calendar:
         owner = {"email": calendar["id"], "self": True}
         given = {name: value for name, value in body.items() if name in WRITABLE and value is not None}
         fixed = {"kind": "calendar#event", "id": identity, "iCalUID": f"{identity}@google.com", "sequence": 0,
-                 "creator": {"email": call.person.email, "self": True}, "organizer": owner, "eventType": "default"}  # fmt: skip
+                 "creator": {"email": call.person.email, "self": True}, "organizer": owner, "eventType": "default"}  # fmt: skip  # noqa: E501
         usual = {"status": "confirmed", "reminders": {"useDefault": True}}
         return checked({**usual, **given, **fixed}, calendar["zone"])
 
@@ -295,7 +295,7 @@ _TIME: Final = re.compile(r"(?i)\s*\b(tomorrow|today|at \d{1,2}(:\d{2})?\s*(am|p
 def _entry(call: Call, calendar: dict[str, str]) -> dict[str, Any]:
     primary = {"primary": True} if calendar["id"] == call.person.email else {}
     return {"kind": "calendar#calendarListEntry", "etag": '"1"', "id": calendar["id"], "summary": calendar["summary"],
-            "timeZone": calendar["zone"], "accessRole": "owner", "selected": True, "defaultReminders": [], **primary}  # fmt: skip
+            "timeZone": calendar["zone"], "accessRole": "owner", "selected": True, "defaultReminders": [], **primary}  # fmt: skip  # noqa: E501
 
 
 def _setting(name: str, value: str) -> dict[str, str]:
