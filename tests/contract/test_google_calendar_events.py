@@ -56,6 +56,7 @@ async def listed(google: Google, key: dict[str, str], **query: str) -> list[dict
 
 async def test_a_weekly_event_keeps_its_hour_through_the_end_of_summer_time(google: Google) -> None:
     key = await bearer(google, scope=CALENDAR)
+    body = at("2031-10-20", 9, id="series1", recurrence=["RRULE:FREQ=WEEKLY;COUNT=3"])
     await call(google, key, "POST", EVENTS, json=body)
     window = {
         "timeMin": "2031-10-19T00:00:00Z",

@@ -235,11 +235,11 @@ class Calendar:
             if event["status"] == "cancelled" or not self._alone(calendar["id"], event):
                 continue
             single = self._events.instances(calendar["id"], calendar["zone"], event, end)
-            for found in single if "recurrence" in event else [event]:
-                if found["status"] != "cancelled" and found.get("transparency") != "transparent":
-                    spans.append(
-                        tuple(recurrence.read(found[name], calendar["zone"]).moment for name in ("start", "end"))
-                    )
+            spans += [
+                tuple(recurrence.read(found[name], calendar["zone"]).moment for name in ("start", "end"))
+                for found in (single if "recurrence" in event else [event])
+                if found["status"] != "cancelled" and found.get("transparency") != "transparent"
+            ]
         joined: list[list[datetime]] = []
         for first, last in sorted((max(a, start), min(b, end)) for a, b in spans if a < end and b > start):
             if joined and first <= joined[-1][1]:
