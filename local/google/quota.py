@@ -63,7 +63,7 @@ class Quotas:
         settings = self._settings.all()
         limit = settings["gmail_units_per_minute" if service == "gmail" else "calendar_requests_per_minute"]
         now = self._now()
-        recent = [(at, spent) for at, spent in self._spent.get((service, subject), []) if at > now - _MINUTE]
+        recent = [(at, spent) for at, spent in self._spent.get((service, subject), []) if now - _MINUTE < at <= now]
         if sum(spent for _, spent in recent) + units > limit:
             self._spent[service, subject] = recent
             return settings["quota_status"]

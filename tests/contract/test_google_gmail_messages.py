@@ -13,8 +13,11 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
+from local.gateway.console import Console
 from local.google.gmail.search import Searchable, parse
+from local.places import Places
 from tests.support.google import BASIC, Google, open_google
 
 ME = "/gmail/v1/users/me"
@@ -208,14 +211,14 @@ async def test_a_token_opens_only_what_was_granted_and_only_while_it_lives(googl
 
 
 async def test_the_clock_quotas_and_dead_refresh_tokens_are_set_from_outside(google: Google) -> None:
-    tokens = await google.tokens(scope=f"{BASIC} {READ}", access_type="offline")
+    tokens = await google.tokens("counted@oprina.test", scope=f"{BASIC} {READ}", access_type="offline")
     key = {"authorization": f"Bearer {tokens['access_token']}"}
     await google.client.put("/local/settings", json={"gmail_units_per_minute": 6, "quota_status": 403})
     await call(google, key, "GET", "/messages")
     assert refusal(await google.client.get(f"{ME}/messages", headers=key)) == (403, "userRateLimitExceeded")
     await google.client.put("/local/settings", json={"clock_ahead_seconds": 120})
     await call(google, key, "GET", "/messages")
-    subject = (await google.person(ADA))["subject"]
+    subject = (await google.person("counted@oprina.test"))["subject"]
     await google.client.post(f"/local/people/{subject}/expire", json={"refresh": True})
     dead = await google.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"])
     assert (dead.status_code, dead.json()["error"]) == (400, "invalid_grant")
@@ -260,6 +263,23 @@ async def test_concurrent_changes_all_count_and_a_restart_keeps_them(tmp_path: P
         assert len(await found(google, key, "in:sent to:grace newer_than:1h")) == 10
 
 
+async def test_the_console_shows_mailboxes_calendars_and_grants_escaped_and_no_token(tmp_path: Path) -> None:
+    shown = Console(Places(data=tmp_path, port=8080), {}).google
+    assert "Nobody yet" in bytes((await shown(NO_REQUEST)).body).decode()
+    async with open_google(tmp_path) as google:
+        key = await bearer(google, scope=f"{ALL} https://www.googleapis.com/auth/calendar")
+        await call(google, key, "GET", "/profile")
+        await google.client.get("/calendar/v3/calendars/primary/events", headers=key)
+        page = bytes((await shown(NO_REQUEST)).body).decode()
+    assert "Lunch tomorrow?" in page
+    assert "Stand-up" in page
+    assert ALL in page
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert key["authorization"].removeprefix("Bearer ") not in page
+
+
+NO_REQUEST = Request({"type": "http", "method": "GET", "path": "/google", "headers": []})
 WORDS = st.sampled_from(["tea", "cup", "bank", "boss"])
 
 
