@@ -158,11 +158,6 @@ class Grants:
         client, subject, scopes, offline, expires_at = row
         return Access(client, subject, frozenset(json.loads(scopes)), bool(offline), int(expires_at - self._now()))
 
-    def of_person(self, subject: str) -> list[tuple[str, frozenset[str]]]:
-        """The clients to which a person has granted something, and what."""
-        rows = self._db.execute("select client, scopes from grants where subject = ? order by client", (subject,))
-        return [(client, frozenset(json.loads(scopes))) for client, scopes in rows]
-
     def expire(self, subject: str, *, access: bool, refresh: bool) -> None:
         """End a person's tokens of these kinds and leave what they granted, as a changed password or disuse does."""
         if access:
