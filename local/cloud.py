@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack
 
 from starlette.types import ASGIApp
 
+from local.clock import LocalClock
 from local.database.front import FrontKeys, create_front
 from local.database.local_database import front_secret
-from local.clock import LocalClock
 from local.faults import FaultBook
 from local.google.service import google
 from local.grpc_server import log_calls_to_stdout

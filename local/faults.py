@@ -1,8 +1,8 @@
 """What the stand-ins are told to do wrong, kept in one file that any process may replace.
 
 The file is JSON: {stand-in: {method: {spare, delay_ms, fail_rate, status, says, lose_answer, duplicate, reorder, seed,
-nonsense, silent}}}, where the method "*" holds for every method that is not named. A stand-in asks before each call; the
-console writes.
+nonsense, silent}}}, where the method "*" holds for every method that is not named. A stand-in asks before each call;
+the console writes.
 """
 
 from __future__ import annotations

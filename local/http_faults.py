@@ -18,7 +18,7 @@ class AnswerLost(Exception):
     """Raised through the server on purpose: it closes the connection in the middle of an answer."""
 
 
-def failure(fault: Fault) -> Response:
+def failure(fault: Fault, _: MutableMapping[str, Any]) -> Response:
     """How a call fails that was asked to, in the form of OAuth's refusals (RFC 6749, 5.2)."""
     sentence = fault.says or "This failure was asked for."
     return JSONResponse({"error": "internal_failure", "error_description": sentence}, fault.http_status)
@@ -36,7 +36,7 @@ class WithFaults:
         stand_in: str,
         faults: FaultBook,
         method_of: Callable[[MutableMapping[str, Any]], str],
-        refusal: Callable[[Fault], Response] = failure,
+        refusal: Callable[[Fault, MutableMapping[str, Any]], Response] = failure,
     ) -> None:
         self._app = app
         self._stand_in = stand_in
@@ -54,7 +54,7 @@ class WithFaults:
             await _until_they_leave(receive)
             return
         if fault.should_fail():
-            await self._refusal(fault)(scope, receive, send)
+            await self._refusal(fault, scope)(scope, receive, send)
             return
         if fault.nonsense:
             await HTMLResponse(_NONSENSE)(scope, receive, send)

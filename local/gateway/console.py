@@ -27,6 +27,7 @@ from local.gateway.avatars import AvatarShelf
 from local.gateway.background import BackgroundPages
 from local.gateway.guard import LocalOnly
 from local.gateway.site import WithHeaders
+from local.google import window
 from local.launcher.environment import AGENT_RESOURCE, GOOGLE_CLIENT_ID, RECOGNIZER
 from local.launcher.logs import tail
 from local.mail import Mailbox
@@ -124,6 +125,7 @@ class Console:
             Route("/firestore/documents", self.firestore_documents),
             Route("/firestore/document", self.firestore_document),
             Route("/avatars", self.avatars),
+            Route("/google", self.google),
             Route("/faults", self.faults, methods=["GET", "PUT"]),
             Route("/faults/edit", self.fault_editor, methods=["GET", "POST"]),
             *self._background.routes(),
@@ -188,6 +190,9 @@ class Console:
     async def avatars(self, _: Request) -> Response:
         shown = await asyncio.to_thread(self._avatars.page)
         return self._page("avatars.html", heygen_url=self._places.heygen_url, **shown)
+
+    async def google(self, _: Request) -> Response:
+        return self._page("google.html", people=await asyncio.to_thread(window.people, self._places.google_file))
 
     async def faults(self, request: Request) -> Response:
         if request.method == "PUT":

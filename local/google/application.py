@@ -5,7 +5,8 @@ oauth2.googleapis.com             POST /token · POST /revoke · GET /tokeninfo
 openidconnect.googleapis.com      GET POST /v1/userinfo
 www.googleapis.com                GET /oauth2/v3/certs · GET /oauth2/v1/certs · GET /oauth2/v3/userinfo
 
-Of our own, for tests and the curious: POST /local/consent, GET POST /local/people, PATCH /local/people/{subject}.
+Of our own, for tests and the curious: POST /local/consent, GET POST /local/people, PATCH /local/people/{subject},
+POST /local/people/{subject}/expire, GET PUT /local/settings. Gmail and Calendar are served beside them.
 """
 
 from __future__ import annotations
@@ -26,12 +27,18 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Route
 
 from local.google import scopes
+from local.google.calendar.api import methods as calendar_methods
+from local.google.calendar.shelf import SCHEMA as CALENDAR_SCHEMA
 from local.google.consent import Client, ConsentRequest, consented, denied, read_request
 from local.google.database import open_database
+from local.google.gmail.api import methods as gmail_methods
+from local.google.gmail.mailbox import SCHEMA as GMAIL_SCHEMA
 from local.google.grants import Grants
 from local.google.keys import SigningKeys
 from local.google.people import GooglePerson, People
+from local.google.quota import Quotas, Settings
 from local.google.refusals import Blocked, Refused
+from local.google.rest import Api, Method, MethodNames
 from local.google.tokens import ISSUER, TokenEndpoints
 
 _HERE = Path(__file__).parent
@@ -49,6 +56,8 @@ class GoogleAccounts:
     grants: Grants
     keys: SigningKeys
     endpoints: TokenEndpoints
+    settings: Settings
+    now: Callable[[], float]
     database: sqlite3.Connection
 
     def close(self) -> None:
@@ -58,9 +67,15 @@ class GoogleAccounts:
 def open_accounts(file: Path, clients: Iterable[Client], now: Callable[[], float] = time.time) -> GoogleAccounts:
     """Google's accounts over one file, whose folder is made when it is missing. `now` gives seconds since the epoch."""
     database = open_database(file)
-    known = tuple(clients)
-    people, grants, keys = People(database), Grants(database, now), SigningKeys(database)
-    return GoogleAccounts(known, people, grants, keys, TokenEndpoints(known, people, grants, keys, now), database)
+    known, settings = tuple(clients), Settings(database)
+
+    def ahead() -> float:
+        return now() + settings.all()["clock_ahead_seconds"]
+
+    people, keys = People(database), SigningKeys(database)
+    grants = Grants(database, ahead, lambda: settings.all()["access_token_seconds"])
+    endpoints = TokenEndpoints(known, people, grants, keys, ahead)
+    return GoogleAccounts(known, people, grants, keys, endpoints, settings, ahead, database)
 
 
 def create_application(accounts: GoogleAccounts) -> Starlette:
@@ -81,9 +96,31 @@ def create_application(accounts: GoogleAccounts) -> Starlette:
             Route("/local/consent", ours.consent, methods=["POST"]),
             Route("/local/people", ours.people, methods=["GET", "POST"]),
             Route("/local/people/{subject}", ours.change, methods=["PATCH"]),
+            Route("/local/people/{subject}/expire", ours.expire, methods=["POST"]),
+            Route("/local/settings", ours.settings, methods=["GET", "PUT"]),
+            *services_of(accounts),
         ],
         exception_handlers={Blocked: pages.blocked, Refused: machines.refused},
     )
+
+
+def services_of(accounts: GoogleAccounts) -> list[Route]:
+    """Gmail and Calendar, for the people and tokens of these accounts."""
+    database = accounts.database
+    database.executescript(GMAIL_SCHEMA + CALENDAR_SCHEMA)
+    methods = _methods(database, accounts.people, accounts.now)
+    quotas = Quotas(accounts.settings, accounts.now)
+    return Api(methods, accounts.people, accounts.grants, quotas).routes()
+
+
+def method_names() -> MethodNames:
+    """The methods by verb and path, without anything behind them."""
+    nowhere = sqlite3.connect(":memory:")
+    return MethodNames([(found.id, found.verb, found.path) for found in _methods(nowhere, People(nowhere), time.time)])
+
+
+def _methods(database: sqlite3.Connection, people: People, now: Callable[[], float]) -> list[Method]:
+    return [*gmail_methods(database, people, now), *calendar_methods(database, people, now)]
 
 
 class _Pages:
@@ -280,6 +317,22 @@ class _Ours:
         except ValueError as problem:
             return JSONResponse({"error": "invalid_request", "error_description": str(problem)}, 400)
         return JSONResponse(changed.public())
+
+    async def expire(self, request: Request) -> Response:
+        """`{access?, refresh?}`: these tokens of a person stop working, without a word to the client."""
+        wish = await _json(request)
+        subject = request.path_params["subject"]
+        self._accounts.grants.expire(subject, access=bool(wish.get("access")), refresh=bool(wish.get("refresh")))
+        return JSONResponse({})
+
+    async def settings(self, request: Request) -> Response:
+        """Clock, life of access tokens and quotas; PUT changes those it names."""
+        if request.method == "PUT":
+            try:
+                self._accounts.settings.change(await _json(request))
+            except ValueError as problem:
+                return JSONResponse({"error": "invalid_request", "error_description": str(problem)}, 400)
+        return JSONResponse(self._accounts.settings.all())
 
 
 _KEYS_CACHED: Final = {"cache-control": "public, max-age=21600, must-revalidate, no-transform"}

@@ -62,9 +62,15 @@ class Access:
 class Grants:
     """A call is a few statements on one file, made on the event loop, in turn."""
 
-    def __init__(self, database: sqlite3.Connection, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        now: Callable[[], float],
+        access_token_seconds: Callable[[], int] = lambda: ACCESS_TOKEN_SECONDS,
+    ) -> None:
         self._db = database
         self._now = now
+        self.access_token_seconds = access_token_seconds
         database.executescript(SCHEMA)
 
     def granted(self, client: str, subject: str) -> frozenset[str]:
@@ -118,7 +124,7 @@ class Grants:
         value = f"ya29.a0{secrets.token_urlsafe(96)}"
         self._db.execute(
             "insert into access_tokens (token, client, subject, scopes, offline, expires_at) values (?, ?, ?, ?, ?, ?)",
-            (value, client, subject, _listed(scopes), offline, self._now() + ACCESS_TOKEN_SECONDS),
+            (value, client, subject, _listed(scopes), offline, self._now() + self.access_token_seconds()),
         )
         return value
 
@@ -151,6 +157,13 @@ class Grants:
             return None
         client, subject, scopes, offline, expires_at = row
         return Access(client, subject, frozenset(json.loads(scopes)), bool(offline), int(expires_at - self._now()))
+
+    def expire(self, subject: str, *, access: bool, refresh: bool) -> None:
+        """End a person's tokens of these kinds and leave what they granted, as a changed password or disuse does."""
+        if access:
+            self._db.execute("delete from access_tokens where subject = ?", (subject,))
+        if refresh:
+            self._db.execute("delete from refresh_tokens where subject = ?", (subject,))
 
     def revoke(self, token: str) -> bool:
         """End the whole grant behind an access or refresh token, and all its tokens. Returns whether there was one."""

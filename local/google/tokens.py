@@ -17,7 +17,7 @@ import jwt
 
 from local.google import scopes
 from local.google.consent import Client
-from local.google.grants import ACCESS_TOKEN_SECONDS, Access, Grants
+from local.google.grants import Access, Grants
 from local.google.keys import SigningKeys, hash_claim
 from local.google.people import GooglePerson, People
 from local.google.refusals import Refused
@@ -132,7 +132,7 @@ class TokenEndpoints:
         access_token = self._grants.issue_access_token(client.id, subject, held, offline=offline)
         answer: dict[str, Any] = {
             "access_token": access_token,
-            "expires_in": ACCESS_TOKEN_SECONDS,
+            "expires_in": self._grants.access_token_seconds(),
             "scope": scopes.written(held),
             "token_type": "Bearer",
         }

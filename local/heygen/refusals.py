@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 from fastapi.responses import JSONResponse
@@ -62,6 +63,6 @@ def of_status(status: int, message: str = "") -> Refused:
     return Refused(status, code, message or code.replace("_", " ").capitalize(), None, 1 if status == 429 else None)
 
 
-def failure(fault: Fault) -> Response:
+def failure(fault: Fault, _: MutableMapping[str, Any]) -> Response:
     """How a call fails that was asked to."""
     return of_status(fault.http_status, fault.says or "").response()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from typing import Any
+
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
@@ -65,7 +68,7 @@ def too_many(limit: int, reset_at: int, seconds: int) -> Response:
     return response
 
 
-def failure(fault: Fault) -> Response:
+def failure(fault: Fault, _: MutableMapping[str, Any]) -> Response:
     """How a call fails that was asked to."""
     status = fault.http_status
     if status == 422:

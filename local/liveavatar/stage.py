@@ -40,7 +40,7 @@ class Stage:
         fault = self._faults.for_call(STAND_IN, SOCKET_METHOD)
         await asyncio.sleep(fault.delay_ms / 1000)
         if fault.should_fail():
-            await _deny(websocket, failure(fault))
+            await _deny(websocket, failure(fault, websocket.scope))
             return
         if self._account.of_socket(session_id, websocket.query_params.get("token", "")) is None:
             await _deny(websocket, not_authorized().response())

@@ -19,6 +19,7 @@ from local.faults import FaultBook
 from local.google.application import GoogleAccounts, create_application, open_accounts
 from local.google.consent import Client
 from local.google.people import People
+from local.google.rest import fault_body
 from local.google.service import STAND_IN, method_of
 from local.http_faults import WithFaults
 from tests.support.gateway import free_socket, served
@@ -27,6 +28,10 @@ CLIENT_ID = "1-tests.apps.googleusercontent.com"
 CLIENT_SECRET = "GOCSPX-tests"
 REDIRECT_URI = "http://oprina.test/v1/auth/google/callback"
 BASIC = "openid email profile"
+_TABLES = (
+    "people", "grants", "codes", "access_tokens", "refresh_tokens", "settings", "gmail_boxes", "gmail_messages",
+    "gmail_labels", "gmail_drafts", "gmail_history", "calendars", "events",
+)  # fmt: skip
 
 
 @dataclass
@@ -64,7 +69,7 @@ class Google:
     def forget_everything(self) -> None:
         """People, grants, tokens, faults and the browser's cookies as they were at first; the key stays."""
         database = self.accounts.database
-        for table in ("people", "grants", "codes", "access_tokens", "refresh_tokens"):
+        for table in _TABLES:
             database.execute(f"delete from {table}")  # noqa: S608 - our own names
         People(database)
         self.client.cookies.clear()
@@ -146,7 +151,7 @@ async def open_google(folder: Path) -> AsyncIterator[Google]:
     faults, clock = FaultBook(folder / "faults.json"), Clock()
     client = Client(CLIENT_ID, CLIENT_SECRET, frozenset({REDIRECT_URI}))
     accounts = open_accounts(folder / "google.sqlite3", [client], clock)
-    app = WithFaults(create_application(accounts), STAND_IN, faults, method_of)
+    app = WithFaults(create_application(accounts), STAND_IN, faults, method_of, fault_body)
     async with served(app, free_socket()) as base, httpx.AsyncClient(base_url=base, timeout=10) as browser:
         try:
             yield Google(base, browser, accounts, faults, clock)
