@@ -50,7 +50,8 @@ async def _send(entry: OutboxEntry) -> None:
         await _senders[entry.kind](entry)
     except (mail.MailFailed, letters.Unwritable, Undelivered, ValidationError, KeyError) as failure:
         logs.logger().warning("an entry of the outbox was not sent", extra={"kind": entry.kind, "try": entry.attempts})
-        await store.settle_outbox(entry.id, error=type(failure).__name__)
+        reason = str(failure) if isinstance(failure, Undelivered) else type(failure).__name__
+        await store.settle_outbox(entry.id, error=reason)
     else:
         await store.settle_outbox(entry.id)
 

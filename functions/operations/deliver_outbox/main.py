@@ -24,6 +24,7 @@ function = Function(
         "erase_limits",
         "erase_mails",
         "erase_person",
+        "waiting_erasures",
     ),
     secrets=("BACKEND_KEY", "SUPABASE_SECRET_KEY", "SMTP_URL"),
     concurrency=2,
