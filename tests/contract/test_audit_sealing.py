@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from infra.supabase import audit
-from local.gateway.timer import chores
+from shared.operations import service
 from shared.runtime import logs
 from shared.runtime.settings import load
 from tests.support.database import Database, throwaway_database
@@ -260,7 +260,7 @@ def test_text_of_every_kind_is_sealed_and_verified_the_same(db: Database) -> Non
     assert verified(db).entries == len(texts)
 
 
-async def test_the_local_timer_seals_and_each_seal_is_told_to_the_logs(
+async def test_the_chore_seals_and_each_seal_is_told_to_the_logs(
     db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, value in db.environment.items():
@@ -270,8 +270,8 @@ async def test_the_local_timer_seals_and_each_seal_is_told_to_the_logs(
     for count in (4, 3):
         write(db, hours_ago(count))
     with caplog.at_level("INFO"):
-        assert await chores()["seal-audit"]() == 2
-        assert await chores()["seal-audit"]() == 0
+        assert await service.seal_audit() == 2
+        assert await service.seal_audit() == 0
     load.cache_clear()
     (told,) = [record for record in caplog.records if record.getMessage() == "the audit log was sealed"]
     assert verified(db).hours == 2

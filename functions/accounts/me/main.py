@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shared.accounts import service
-from shared.accounts.mails import PageSettings
 from shared.accounts.models import Profile, ProfileChanges
 from shared.clients.database import DatabaseSettings
 from shared.http.bearer import SignedIn
@@ -13,7 +12,7 @@ from shared.runtime.visit import Rate
 function = Function(
     name="accounts-me",
     path="/v1/users/me",
-    settings=(DatabaseSettings, PageSettings),
+    settings=(DatabaseSettings,),
     secrets=("BACKEND_KEY",),
 )
 
