@@ -36,6 +36,10 @@ async def deliver(entry_ids: Sequence[UUID]) -> None:
 
 async def sweep() -> int:
     """Send what is due, oldest first, until nothing is. Returns how many entries were tried."""
+    # Whoever sweeps sends the news of every room, and loads what that takes.
+    from shared.accounts import service as accounts
+
+    accounts.join_outbox()
     tried = 0
     while entries := await store.take_outbox(_BATCH):
         for entry in entries:
@@ -72,7 +76,7 @@ async def _send_mail(entry: OutboxEntry) -> None:
 
 
 def on_kind(kind: str, sender: Callable[[OutboxEntry], Awaitable[None]]) -> None:
-    """Say who sends entries of a kind. Rooms do so when they are imported, so whoever sweeps imports them."""
+    """Say who sends entries of a kind. Rooms do so when they are imported; the sweep has them imported."""
     _senders[kind] = sender
 
 

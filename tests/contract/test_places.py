@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,3 +176,13 @@ def test_a_collection_that_is_opened_would_be_noticed(tmp_path: Path) -> None:
     source = tmp_path / "source.py"
     source.write_text("client.collection('steps').document(x)\nclient.collection_group(NAME)\n")
     assert set(collections_in(source)) == {"steps", "NAME"}
+
+
+def test_whoever_sweeps_knows_who_erases_and_who_ends_whatever_else_it_imports() -> None:
+    told = (
+        "import asyncio; from shared.operations import outbox, service, store\n"
+        "async def nothing(limit, ids=None): return []\n"
+        "store.take_outbox = nothing; asyncio.run(service.sweep_outbox()); print(sorted(outbox._senders))"
+    )
+    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {"'erase_person'", "'person_suspended'", "'mail'"} <= set(done.stdout.strip("[]\n").split(", "))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-# The rooms whose news the sweep delivers beside mails.
-from shared.accounts import endings, erasure  # noqa: F401
 from shared.clients.database import DatabaseSettings, ServerSettings
 from shared.clients.mail import MailSettings
 from shared.http.callers import FromScheduler
