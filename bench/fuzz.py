@@ -13,7 +13,7 @@ from typing import Any
 from bench.scenario import Setting
 from infra.catalogue import openapi
 from shared.http.discovery import ROOT, discover
-from tests.support.fuzzing import Fuzzed, fuzz, newcomers
+from tests.support.fuzzing import Fuzzed, from_outside, fuzz, newcomers
 from tests.support.stack import UNLIMITED
 
 # In a round: who is there at any time, and who comes for those that sign out.
@@ -27,7 +27,7 @@ async def run(setting: Setting) -> None:
     """Rounds over the whole document, each with another seed, until there were enough requests."""
     report, wanted = setting.report, setting.count(20_000, 2_000)
     setting.town.start(UNLIMITED)
-    document = openapi.document(ROOT, discover())
+    document = from_outside(openapi.document(ROOT, discover()))
     statuses, wrong, began = Counter[int](), dict[str, str](), time.monotonic()
     seeds = itertools.count(1)
     spawning = multiprocessing.get_context("spawn")

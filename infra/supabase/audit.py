@@ -1,10 +1,12 @@
 """The audit log, read and verified by its administrator.
 
-    python -m infra.supabase.audit verify             whether every seal fits what it seals, and the one before it
-    python -m infra.supabase.audit show --hours 24    the entries of the last hours
+    python -m infra.supabase.audit verify                   whether every seal fits what it seals, and the one before it
+    python -m infra.supabase.audit verify --witness SEAL    and whether the chain holds this seal
+    python -m infra.supabase.audit show --hours 24          the entries of the last hours
 
 Reads DATABASE_URL, or --database-url. The chain is computed here, without asking the database to; how, is written in
-migrations/0012_lifecycle.sql.
+migrations/0012_lifecycle.sql. Whoever can write past every wall could cut the chain short or forge it whole, so each
+sealing leaves its seal in the product's logs ("the audit log was sealed"): one from there is the witness.
 """
 
 from __future__ import annotations
@@ -45,8 +47,9 @@ def verify(connection: psycopg.Connection) -> tuple[int, Broken | None]:
     for number, hour, entries, previous, seal in connection.execute(_SEALS).fetchall():
         if number != fitting + 1 or previous != last_seal:
             return fitting, Broken(hour, f"seal {number} does not follow seal {fitting}")
-        if upto is not None and _count(connection, upto, hour):
-            return fitting, Broken(upto, "it holds entries that no seal covers")
+        slipped = _first(connection, upto, hour)
+        if slipped is not None:
+            return fitting, Broken(slipped, "it holds entries that no seal covers")
         computed, counted = _sealed(connection, number, hour, last_seal)
         if counted != entries:
             return fitting, Broken(hour, f"it holds {counted} entries, and {entries} were sealed")
@@ -64,9 +67,28 @@ def _sealed(connection: psycopg.Connection, number: int, hour: datetime, previou
     return value, counted
 
 
-def _count(connection: psycopg.Connection, first: datetime, end: datetime) -> int:
-    found = connection.execute("select count(*) from public.audit_log where at >= %s and at < %s", [first, end])
+def holds(connection: psycopg.Connection, seal: str) -> bool:
+    """Whether the chain has this seal."""
+    return connection.execute("select from public.audit_seals where seal = %s", [seal]).fetchone() is not None
+
+
+def unsealed(connection: psycopg.Connection) -> int:
+    """How many entries wait for a seal: those of the hour that runs, and of closed ones that nobody has sealed."""
+    found = connection.execute(
+        "select count(*) from public.audit_log"
+        " where at >= coalesce((select max(hour) + interval '1 hour' from public.audit_seals), '-infinity')"
+    )
     return int((found.fetchone() or (0,))[0])
+
+
+def _first(connection: psycopg.Connection, upto: datetime | None, end: datetime) -> datetime | None:
+    """The first hour with entries before `end`, from `upto` on; from the beginning of all without one."""
+    query = (
+        "select date_trunc('hour', min(at), 'UTC') from public.audit_log"
+        " where at >= coalesce(%s::timestamptz, '-infinity') and at < %s"
+    )
+    found: datetime | None = (connection.execute(query, [upto, end]).fetchone() or (None,))[0]
+    return found
 
 
 def _lines(connection: psycopg.Connection, first: datetime, end: datetime) -> Iterator[str]:
@@ -93,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.supabase.audit", description=__doc__.partition("\n")[0])
     parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: DATABASE_URL")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("verify", help="recompute the chain of seals")
+    checked = commands.add_parser("verify", help="recompute the chain of seals")
+    checked.add_argument("--witness", metavar="SEAL", help="a seal from the product's logs that the chain must hold")
     shown = commands.add_parser("show", help="print the latest entries")
     shown.add_argument("--hours", type=float, default=24.0)
     wanted = parser.parse_args(arguments)
@@ -101,16 +124,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--database-url is missing")
     try:
         with psycopg.connect(wanted.database_url) as connection:
-            return _verify(connection) if wanted.command == "verify" else _show(connection, wanted.hours)
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            if wanted.command == "show":
+                return _show(connection, wanted.hours)
+            return _verify(connection, wanted.witness)
     except psycopg.OperationalError as error:
         print(f"The database cannot be read: {error}", file=sys.stderr)
         return 2
 
 
-def _verify(connection: psycopg.Connection) -> int:
+def _verify(connection: psycopg.Connection, witness: str | None) -> int:
+    if witness is not None and not holds(connection, witness):
+        print("The chain does not hold the witness: it was cut short, or written anew.")
+        return 1
     fitting, broken = verify(connection)
     if broken is None:
-        print(f"All {fitting} sealed hours are as they were.")
+        print(f"All {fitting} sealed hours are as they were. {unsealed(connection)} entries wait for a seal.")
         return 0
     print(f"{fitting} sealed hours are as they were. The hour of {_stamp(broken.hour)} is not: {broken.reason}.")
     return 1

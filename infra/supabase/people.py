@@ -4,6 +4,7 @@
     python -m infra.supabase.people suspend ada@example.com --reason "Spam"
     python -m infra.supabase.people restore ada@example.com
     python -m infra.supabase.people delete ada@example.com
+    python -m infra.supabase.people erasures
 
 What follows from a suspension or a deletion elsewhere is told through the outbox, whose sweep does it.
 
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     suspension.add_argument("--reason", required=True)
     others = [commands.add_parser("restore", help="let a suspended person in again"),
               commands.add_parser("delete", help="delete a person for good")]  # fmt: skip
+    commands.add_parser("erasures", help="how many deleted people are not erased yet")
     for command in (administrator, suspension, *others):
         command.add_argument("email")
     return parser
@@ -90,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _carry_out(client: Client, wanted: argparse.Namespace) -> str:
     """Returns the sentence that tells what was done."""
+    if wanted.command == "erasures":
+        found = _call(client, "waiting_erasures")
+        since = f", the oldest since {found['oldest_at']}" if found["oldest_at"] else ""
+        return f"{found['waiting']} deleted people are not erased yet; for {found['failing']} it failed before{since}."
     if wanted.command == "administrator":
         person = set_administrator(client, wanted.email, administrator=not wanted.revoke)
         return f"{person['email']} {'administers' if person['is_admin'] else 'does not administer any more'}."

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-# Imported for what it joins: this process may deliver a suspension's effects itself.
-from shared.accounts import endings as endings
 from shared.accounts import lifecycle_store as store
 from shared.accounts.models import PersonStatus, Suspension
-from shared.operations import service as operations
 from shared.runtime import ids
 from shared.runtime.visit import Visit
 
@@ -16,15 +13,14 @@ from shared.runtime.visit import Visit
 async def suspend(visit: Visit, person_id: UUID, wanted: Suspension) -> PersonStatus:
     """Refuse a person everywhere, from the commit on. Suspending again changes nothing.
 
+    What else they have going is ended by the sweep, which holds the keys of every room.
+
     Raises:
         Forbidden: `administrators_only`.
         NotFound: there is no such person.
         Conflict: `own_account`, `last_administrator`.
     """
-    outbox_id = ids.new_id()
-    status = await store.suspend(visit, person_id, wanted.reason, outbox_id)
-    await operations.deliver_outbox([outbox_id])
-    return status
+    return await store.suspend(visit, person_id, wanted.reason, ids.new_id())
 
 
 async def restore(visit: Visit, person_id: UUID) -> PersonStatus:

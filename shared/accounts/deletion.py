@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-# Imported for what it joins: this process may deliver the erasure itself.
-from shared.accounts import erasure as erasure
 from shared.accounts import lifecycle_store as store
 from shared.accounts import mails
-from shared.operations import service as operations
 from shared.runtime import ids
 from shared.runtime.errors import Unauthenticated
 from shared.runtime.visit import Visit
@@ -15,7 +12,8 @@ from shared.runtime.visit import Visit
 async def delete_me(visit: Visit) -> None:
     """Delete the person who asks. Asking again, because the answer was lost, is no error.
 
-    They are refused everywhere from the commit on. The goodbye leaves first, since the address goes with the rest.
+    They are refused everywhere from the commit on. The goodbye and the erasure, in this order, are the sweep's: it has
+    the keys of every room, and this function has none.
     """
     goodbye_id, erasure_id = ids.new_id(), ids.new_id()
     try:
@@ -23,6 +21,3 @@ async def delete_me(visit: Visit) -> None:
     except Unauthenticated as refused:
         if refused.extra.get("account") != "deleted":
             raise
-        return
-    await operations.deliver_outbox([goodbye_id])
-    await operations.deliver_outbox([erasure_id])

@@ -49,6 +49,12 @@ async def erase_person(person_id: UUID) -> None:
     await database.call("erase_person", p_user_id=str(person_id))
 
 
+async def waiting_erasures() -> dict[str, Any]:
+    """Deleted people of whom something is left: {waiting, failing, oldest_at}; failing are those tried before."""
+    waiting: dict[str, Any] = await database.call("waiting_erasures")
+    return waiting
+
+
 def _erased(data: dict[str, Any]) -> int:
     return int(data["erased"])
 

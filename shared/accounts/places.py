@@ -1,7 +1,7 @@
 """The registry of every place that holds something of a person: how it is exported, and how it is erased.
 
-A room that keeps something of people anywhere else than in a table of its own joins with `join`, when it is imported. A
-test finds the tables, collections, prefixes and providers that nobody has registered.
+A room that keeps something of people anywhere else than in a table of its own joins with `join`, when it is imported,
+and `rooms.load` imports it. A test finds the tables, collections, prefixes and providers that nobody has registered.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Place:
     """Where something of a person lies.
 
     `export` yields it in pages; None says that it is not exported, and `holds` says why. `erase` may be repeated and
-    ends when nothing is left; None says that it goes with the person's own row, which is erased last.
+    ends when nothing is left; None says that it goes with the person's own row, which is erased last. `told_in` are the
+    tables that say what lies in this place (a grant's token, an object's key): they are kept until it is empty.
     """
 
     kind: PlaceKind
@@ -38,6 +39,7 @@ class Place:
     holds: str
     export: Export | None
     erase: Erase | None
+    told_in: tuple[str, ...] = ()
 
 
 def _rows_of(table: str) -> Export:
@@ -116,6 +118,25 @@ FREE_OF_PEOPLE: Final[Mapping[str, str]] = {
     "inbox": "which deliveries have been seen, by the deliverer's ids",
     "migrations": "which migrations were applied",
     "settings": "how the gate is configured",
+}
+
+# Firestore collections that name nobody.
+FREE_COLLECTIONS: Final[Mapping[str, str]] = {}
+
+# What the system behind each client keeps of people: the kind of its places, or why it keeps nothing.
+OUTSIDE: Final[Mapping[str, PlaceKind | str]] = {
+    "database": "table",
+    "mail": "mails are handed on; what has not left yet is in the table outbox",
+    "agent_runtime": "sessions live in memory for one turn",
+    "speech": "Google keeps no audio of requests without data logging, which is not switched on",
+    "texttospeech": "Google keeps no text of requests",
+    "google_oauth": "the tokens that sign somebody in are read once and thrown away",
+    "google_auth": "our own credentials",
+    "jwks": "public keys",
+    "public_objects": "public documents",
+    "connections": "no system: how HTTP connections are kept",
+    "grpc_channels": "no system: how gRPC channels are kept",
+    "retrying": "no system: how calls are tried again",
 }
 
 _places: dict[tuple[PlaceKind, str], Place] = {(place.kind, place.name): place for place in _TABLES}

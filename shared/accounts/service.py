@@ -68,6 +68,11 @@ def _check(after: Mapping[str, Any]) -> None:
         ) from None
 
 
+def join_outbox() -> None:
+    """Have the outbox know who ends the activities of the suspended and who erases the deleted."""
+    from shared.accounts import endings, erasure  # noqa: F401 - they join when they are imported
+
+
 async def jwks() -> bytes:
     """The very bytes of the published keys.
 

@@ -23,7 +23,7 @@ from shared.conversations.turn_run import TurnEvent, TurnRun
 from shared.operations.rules import total_cost_micros
 from shared.runtime import clock, ids, logs
 from shared.runtime.crypto import digest
-from shared.runtime.errors import BadRequest, Conflict, OprinaError, Unavailable, UpstreamFailed
+from shared.runtime.errors import BadRequest, Conflict, OprinaError, Unauthenticated, Unavailable, UpstreamFailed
 from shared.runtime.problem import problem_document
 from shared.runtime.visit import Replay, Visit
 from shared.voice import service as voice
@@ -121,7 +121,8 @@ class OngoingTurn:
             stored = await _close_turn(self._visit, run.opened.turn_id, outcome)
         except OprinaError as refused:
             logs.logger().exception("a turn could not be stored")
-            if isinstance(refused, Conflict):
+            # Closed by somebody else already: it was lost, or its person may not act any more.
+            if isinstance(refused, (Conflict, Unauthenticated)):
                 raise
             raise Unavailable(
                 "The answer could not be stored, so it does not count. Try again.", code="not_stored"

@@ -80,6 +80,15 @@ class Usage(BaseModel):
     days: list[UsageDay]
 
 
+class Sealing(BaseModel):
+    """How many hours of the audit log were sealed now, and the chain's newest seal, if it has one."""
+
+    sealed: int
+    number: int | None
+    hour: datetime | None
+    seal: str | None
+
+
 class OutboxEntry(BaseModel):
     """News that a transaction left. `kind` says for whom; what the payload holds is theirs to read."""
 

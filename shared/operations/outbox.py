@@ -36,6 +36,10 @@ async def deliver(entry_ids: Sequence[UUID]) -> None:
 
 async def sweep() -> int:
     """Send what is due, oldest first, until nothing is. Returns how many entries were tried."""
+    # Whoever sweeps sends the news of every room, and loads what that takes.
+    from shared.accounts import service as accounts
+
+    accounts.join_outbox()
     tried = 0
     while entries := await store.take_outbox(_BATCH):
         for entry in entries:
@@ -50,7 +54,8 @@ async def _send(entry: OutboxEntry) -> None:
         await _senders[entry.kind](entry)
     except (mail.MailFailed, letters.Unwritable, Undelivered, ValidationError, KeyError) as failure:
         logs.logger().warning("an entry of the outbox was not sent", extra={"kind": entry.kind, "try": entry.attempts})
-        await store.settle_outbox(entry.id, error=type(failure).__name__)
+        reason = str(failure) if isinstance(failure, Undelivered) else type(failure).__name__
+        await store.settle_outbox(entry.id, error=reason)
     else:
         await store.settle_outbox(entry.id)
 
@@ -71,7 +76,7 @@ async def _send_mail(entry: OutboxEntry) -> None:
 
 
 def on_kind(kind: str, sender: Callable[[OutboxEntry], Awaitable[None]]) -> None:
-    """Say who sends entries of a kind. Rooms do so when they are imported, so whoever sweeps imports them."""
+    """Say who sends entries of a kind. Rooms do so when they are imported; the sweep has them imported."""
     _senders[kind] = sender
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.operations import outbox, store
+from shared.runtime import logs
 
 _REAP_BATCH = 100
 _SEAL_BATCH = 24
@@ -23,9 +24,12 @@ async def reap_turns() -> int:
 
 
 async def seal_audit() -> int:
-    """Seal the hours of the audit log that are over. Returns how many."""
-    sealed = total = await store.seal_audit(_SEAL_BATCH)
-    while sealed == _SEAL_BATCH:
-        sealed = await store.seal_audit(_SEAL_BATCH)
-        total += sealed
+    """Seal the hours of the audit log that are over. Returns how many.
+
+    The newest seal goes into the logs, where whoever can change the database cannot reach: it witnesses all before it.
+    """
+    total = 0
+    while (found := await store.seal_audit(_SEAL_BATCH)).sealed:
+        total += found.sealed
+        logs.logger().info("the audit log was sealed", extra=found.model_dump(mode="json"))
     return total

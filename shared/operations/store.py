@@ -9,7 +9,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from shared.clients import database
-from shared.operations.models import OutboxEntry, UsageItem
+from shared.operations.models import OutboxEntry, Sealing, UsageItem
 from shared.runtime.visit import Visit
 
 _LEASE_SECONDS = 60
@@ -116,9 +116,8 @@ async def open_contact_case(
     return int(data["case_id"])
 
 
-async def seal_audit(limit: int) -> int:
-    answer: dict[str, Any] = await database.call("seal_audit", p_limit=limit)
-    return int(answer["sealed"])
+async def seal_audit(limit: int) -> Sealing:
+    return Sealing.model_validate(await database.call("seal_audit", p_limit=limit))
 
 
 async def purge(limit: int) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from shared.accounts import places as registry
 from shared.accounts.export import PersonExport
 from shared.accounts.places import FREE_OF_PEOPLE, NotYet, Place, join, places
 from shared.operations.service import sweep_outbox
+from shared.runtime import clock
 from shared.runtime.errors import Unavailable
 from tests.support.backend import PASSWORD, Backend, Person, from_somewhere
 from tests.support.database import Database
@@ -128,7 +130,7 @@ async def test_what_goes_on_outside_of_requests_is_ended_until_it_is_done(backen
     admin, person = await administrator(backend, database), await backend.register_person()
     ended: list[str] = []
 
-    async def effect(person_id: UUID) -> None:
+    async def effect(person_id: UUID, before: datetime) -> None:
         if str(person_id) != person.id:
             return
         ended.append(str(person_id))
@@ -157,6 +159,7 @@ async def test_a_deleted_person_leaves_no_trace_and_everybody_else_keeps_everyth
     before = await traces(database, staying.id, staying.email)
     answer = await backend.client.delete("/v1/users/me", headers=leaving.headers)
     assert answer.status_code == 204, answer.text
+    await sweep_outbox()
     assert await traces(database, leaving.id, leaving.email, gone) == {}
     assert await traces(database, staying.id, staying.email) == before
     assert (await backend.client.get(f"/v1/sessions/{kept}", headers=staying.headers)).status_code == 200
@@ -166,6 +169,7 @@ async def test_the_goodbye_leaves_before_the_address_does(backend: Backend, data
     person = await backend.register_person()
     backend.mailbox.refusing = True
     assert (await backend.client.delete("/v1/users/me", headers=person.headers)).status_code == 204
+    await sweep_outbox()
     assert "public.users" in await traces(database, person.email)
     backend.mailbox.refusing = False
     for _ in range(2):
@@ -214,6 +218,7 @@ async def test_one_place_that_fails_keeps_no_other_from_being_erased_and_is_come
     join(Place("provider", "a test's", "nothing", None, erase))
     try:
         await backend.client.delete("/v1/users/me", headers=person.headers)
+        await sweep_outbox()
         assert await database.fetch("select id from public.sessions where id = %s", session) == []
         assert await database.fetch("select status from public.users where id = %s", person.id) == [("deleted",)]
         for _ in range(2):
@@ -228,7 +233,7 @@ async def test_one_place_that_fails_keeps_no_other_from_being_erased_and_is_come
 async def test_nobody_is_erased_who_has_not_been_deleted(backend: Backend, database: Database) -> None:
     person = await backend.register_person()
     session = await a_life(backend, person)
-    assert await erasure.erase(UUID(person.id)) != []
+    assert await erasure.erase(UUID(person.id), clock.now()) != []
     assert (await backend.client.get(f"/v1/sessions/{session}", headers=person.headers)).status_code == 200
 
 

@@ -29,7 +29,8 @@ class Case:
     """`place` fills the path with something of the owner's, `fixed` with something that is nobody's.
 
     `body` makes what is sent as JSON, or (`recorded`) as bytes with a media type. `status` is what the right caller is
-    answered where the body is one that the operation refuses.
+    answered where the body is one that the operation refuses. `tells_people_apart`: open to everyone, but who brings a
+    token must bring one of ours. `still_served`: of those who are otherwise no longer let in.
     """
 
     place: Place | None = None
@@ -38,6 +39,8 @@ class Case:
     body: Callable[[], Any] | None = None
     recorded: Callable[[], tuple[bytes, str]] | None = None
     status: int | None = None
+    tells_people_apart: bool = False
+    still_served: frozenset[str] = frozenset()
 
 
 def conversation(person: DatabasePerson) -> tuple[str, ...]:
@@ -72,10 +75,22 @@ CASES: dict[str, Case] = {
     "POST /v1/auth/password/reset": Case(
         body=lambda: _made_up("token")() | {"new_password": "speak-with-oprina"}, status=400
     ),
+    "POST /v1/auth/password/change": Case(
+        body=lambda: {"current_password": "wrong-password", "new_password": "speak-with-oprina"}, status=403
+    ),
+    "GET /v1/auth/google/start": Case(query={"browser_secret_hash": "0" * 64}),
+    "POST /v1/auth/google/complete": Case(
+        body=lambda: {"state": uuid4().hex, "code": uuid4().hex, "browser_secret": uuid4().hex * 2}, status=400
+    ),
     "DELETE /v1/auth/sign-ins/{}": Case(lambda person: (person.sign_in_id,)),
-    "POST /v1/admin/users/{}/suspend": Case(lambda person: (person.id,)),
+    "POST /v1/admin/users/{}/suspend": Case(lambda person: (person.id,), body=lambda: {"reason": "a test"}),
     "POST /v1/admin/users/{}/restore": Case(lambda person: (person.id,)),
+    # Whoever repeats a deletion whose answer was lost is told that it is done.
+    "DELETE /v1/users/me": Case(still_served=frozenset({"deleted", "erased"})),
     "PATCH /v1/users/me": Case(body=lambda: {"full_name": "Mallory"}),
+    "POST /v1/contact": Case(
+        body=lambda: _somebody() | {"subject": "A question", "message": "How?"}, tells_people_apart=True
+    ),
     "GET /v1/sessions/{}": Case(conversation),
     "PATCH /v1/sessions/{}": Case(conversation, body=lambda: {"title": "Mallory's"}),
     "DELETE /v1/sessions/{}": Case(conversation),

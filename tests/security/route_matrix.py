@@ -40,6 +40,7 @@ _BAD = {
     "deleted": "401 person_inactive",
     "erased": "401 person_inactive",
 }
+_WITH_BAD_TOKEN = {"expired", *FORGERIES}
 CALLERS = (*_BAD, "other", "administrator", "owner")
 # A cell for all of those who were refused together: what of the owner's is different afterwards.
 CHANGED = "what they changed"
@@ -95,14 +96,16 @@ class Cell:
         return f"{self.caller}, at the {self.way}: {self.route}: {self.found}, not {self.expected}"
 
 
-def expected(operation: Operation, caller: str) -> str:
+def expected(operation: Operation, way: str, caller: str) -> str:
     """What must come of a call. Operations for everyone are `SERVED` whatever token comes along."""
     assert operation.case is not None
     right = str(operation.case.status or SERVED)
     if operation.caller is Caller.EVERYONE:
-        return right
+        return _BAD[caller] if operation.case.tells_people_apart and caller in _WITH_BAD_TOKEN else right
     if operation.caller not in {Caller.PERSON, Caller.ADMINISTRATOR}:
-        return REFUSED
+        return "404 not_found" if way == "gateway" else REFUSED
+    if caller in operation.case.still_served:
+        return SERVED
     if caller in _BAD:
         return _BAD[caller]
     if operation.caller is Caller.ADMINISTRATOR:
@@ -165,13 +168,19 @@ class Cast:
             self.everybody()
         return {"Authorization": f"Bearer {self._tokens[caller]}"}
 
-    def belongings(self) -> dict[str, str]:
-        """A digest of everything in the database that is the owner's or one of those who are no longer let in."""
+    def belongings(self, *, counted: bool = True) -> dict[str, str]:
+        """A digest of everything in the database that is the owner's or one of those who are no longer let in.
+
+        `counted`: also what they asked for and how much of it they may ask for still.
+        """
         ids = [self.owner.id, *(person.id for person in self._leaving.values())]
         owned = [str(name) for (name,) in self.db.rows(_OWNED)]
         theirs = dict.fromkeys(owned, "user_id = any (%s::uuid[])") | {"users": "id = any (%s::uuid[])"}
         # Nor must anybody use up what somebody else may ask for.
-        theirs["rate_limits"] = "split_part(key, ' ', 1) = 'person' and split_part(key, ' ', 2) = any (%s::text[])"
+        if counted:
+            theirs["rate_limits"] = "split_part(key, ' ', 1) = 'person' and split_part(key, ' ', 2) = any (%s::text[])"
+        else:
+            del theirs["request_tallies"]
         queries = [
             f"select '{table}', {_DIGEST} from public.{table} t where {condition}"  # noqa: S608
             for table, condition in theirs.items()
@@ -254,34 +263,40 @@ async def run(town: Town, operation: Operation, way: str) -> list[Cell]:
     """Call an operation as everybody. Whoever is refused must have changed nothing, which is a cell of its own."""
     cast = Cast(town.db, operation)
     cast.everybody()
-    before = cast.belongings()
+    # Where only administrators are served, the owner is one of those who are refused, and is counted as who asked.
+    counted = operation.caller is not Caller.ADMINISTRATOR
+    before = cast.belongings(counted=counted)
     # The one who is served comes last: it may be the end of what the path names.
     last = "administrator" if operation.caller is Caller.ADMINISTRATOR else "owner"
     strangers = [caller for caller in CALLERS if caller != last]
     answers = await asyncio.gather(*(town.send(operation, way, cast, caller) for caller in strangers))
-    changed = "nothing" if cast.belongings() == before else "something"
+    changed = "nothing" if cast.belongings(counted=counted) == before else "something"
     served = await town.send(operation, way, cast, last)
     cells = [
         Cell(
             operation.route,
             way,
             caller,
-            expected(operation, caller),
-            _found(operation, cast, caller, answer, answers[0]),
+            expected(operation, way, caller),
+            _found(operation, cast, way, caller, answer, answers[0]),
         )
         for caller, answer in zip([*strangers, last], [*answers, served], strict=True)
     ]
     return [*cells, Cell(operation.route, way, CHANGED, "nothing", changed)]
 
 
-def _found(operation: Operation, cast: Cast, caller: str, answer: httpx.Response, without_token: httpx.Response) -> str:
+def _found(
+    operation: Operation, cast: Cast, way: str, caller: str, answer: httpx.Response, without_token: httpx.Response
+) -> str:
     """A word for an answer, and what is wrong with it beside its status."""
-    found = _word(answer, expected(operation, caller))
+    wanted = expected(operation, way, caller)
+    found = _word(answer, wanted)
     # An administrator is told of the person whom they asked about.
     may_know = caller == "owner" or operation.caller is Caller.ADMINISTRATOR
     if not may_know and cast.leaks(_content(answer)):
         found += ", and tells of the owner"
-    if operation.caller is Caller.EVERYONE and _shape(answer) != _shape(without_token):
+    alike = wanted == expected(operation, way, "anonymous")
+    if operation.caller is Caller.EVERYONE and alike and _shape(answer) != _shape(without_token):
         found += ", otherwise than without a token"
     return found
 

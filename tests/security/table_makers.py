@@ -59,12 +59,40 @@ def _turn(person: DatabasePerson) -> str:
     return talk.turn_id
 
 
+def _seal(person: DatabasePerson) -> str:
+    """Of an hour long ago: seals follow each other, and cannot be made up."""
+    db = person.database
+    sealed = "select number from public.audit_seals order by number limit 1"
+    if not db.rows(sealed):
+        db.run(
+            "insert into public.audit_log (id, at, actor_kind, action)"
+            " values (gen_random_uuid(), now() - interval '1 year', 'system', 'tests.made')"
+        )
+        db.call("seal_audit", p_limit=1)
+    ((number,),) = db.rows(sealed)
+    return str(number)
+
+
 TABLES: dict[str, Table] = {
     "audit_log": Table(
         "id",
         inserted("id, actor, actor_kind, action", "%(key)s, repeat('a', 64), 'person', 'tests.made'", into="audit_log"),
     ),
+    "audit_seals": Table("number", _seal),
+    "contact_cases": Table(
+        "key_hash",
+        inserted(
+            "user_id, email, subject, message, key_hash, fingerprint",
+            "%(person)s, 'ada@oprina.test', 'A question', 'How?', %(hash)s, ''",
+            into="contact_cases",
+        ),
+    ),
     "fleet_uses": Table("name", inserted("name, second, taken", "%(key)s, 1, 1", into="fleet_uses")),
+    "google_identities": Table(
+        "subject",
+        inserted("subject, user_id, email", "%(key)s, %(person)s, 'ada@gmail.test'", into="google_identities"),
+        ("subject", "user_id", "email", "linked_at", "last_used_at"),
+    ),
     "idempotency_keys": Table(
         "key",
         inserted(
@@ -97,6 +125,16 @@ TABLES: dict[str, Table] = {
     ),
     "rate_limits": Table("key", inserted("key, full_at", "%(key)s, now() + interval '1 hour'", into="rate_limits")),
     "refresh_tokens": Table("token_hash", lambda person: hash_of(person.refresh_token)),
+    "request_counts": Table(
+        "route",
+        inserted("user_id, day, route, count", "%(person)s, now()::date, %(key)s, 1", into="request_counts"),
+        ("user_id", "day", "route", "count"),
+    ),
+    "request_tallies": Table(
+        "route",
+        inserted("user_id, day, route, count", "%(person)s, now()::date, %(key)s, 1", into="request_tallies"),
+        ("user_id", "day", "route", "count"),
+    ),
     "sessions": Table(
         "id",
         lambda person: person.session("Mine"),

@@ -42,6 +42,8 @@ _TABLES = """
 select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = 'public' and c.relkind in ('r', 'p', 'v', 'm', 'f')
 """
+# Columns that only the database ever fills refuse a value before anybody is asked for their rights.
+_GENERATED = "select attname from pg_attribute where attrelid = %s::regclass and attidentity = 'a'"
 _COLUMNS = "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
 _FUNCTIONS = """
 select p.proname, coalesce(p.proargnames[:p.pronargs], '{}'), has_function_privilege('authenticated', p.oid, 'execute'),
@@ -148,6 +150,8 @@ def run(cast: Cast, table: str, caller: str) -> Iterator[Cell]:
     row = cast.content(table, caller)[0][0]
     columns = [str(name) for (name,) in cast.db.rows(_COLUMNS, f"public.{table}")]
     hidden = [name for name in columns if name not in TABLES[table].readable]
+    for (name,) in cast.db.rows(_GENERATED, f"public.{table}"):
+        del row[name]
     for with_key in (False, True):
         requests = _requests(table, cast.row(table, caller), row, hidden)
         for attempt, request in requests:
@@ -176,6 +180,8 @@ def _requests(
 
 def _another(value: str) -> str:
     """A value of the same form, as the key of a row that is not there yet."""
+    if value.isdigit():
+        return str(int(value) + 10**9)
     return uuid4().hex * 2 if len(value) == 64 else str(uuid4())
 
 

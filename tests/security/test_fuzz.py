@@ -13,7 +13,7 @@ from infra.catalogue import openapi
 from shared.http.discovery import ROOT
 from tests.support.backend import functions
 from tests.support.database import Database
-from tests.support.fuzzing import fuzz, newcomers
+from tests.support.fuzzing import from_outside, fuzz, newcomers
 from tests.support.stack import Stack
 
 SEED = 20_26
@@ -32,7 +32,7 @@ def told(wrong: dict[str, str]) -> str:
 def test_whoever_is_signed_in_meets_only_what_the_document_tells_of(
     security_stack: Stack, stack_database: Database
 ) -> None:
-    document = openapi.document(ROOT, functions())
+    document = from_outside(openapi.document(ROOT, functions()))
     found = fuzz(security_stack.base_url, document, newcomers(stack_database), seed=SEED, examples=8)
     assert not found.wrong, told(found.wrong)
     assert found.operations == {f"{m.upper()} {path}" for path, item in document["paths"].items() for m in item}
@@ -42,7 +42,7 @@ def test_whoever_is_signed_in_meets_only_what_the_document_tells_of(
 
 
 def test_whoever_is_not_signed_in_meets_only_what_the_document_tells_of(security_stack: Stack) -> None:
-    document = openapi.document(ROOT, functions())
+    document = from_outside(openapi.document(ROOT, functions()))
     found = fuzz(security_stack.base_url, document, None, seed=SEED, examples=3)
     assert not found.wrong, told(found.wrong)
     protected = {

@@ -90,7 +90,11 @@ async def test_no_operation_takes_a_field_that_is_not_the_callers_to_set(town: T
     assert {error["field"] for error in answer.json()["errors"]} == set(extra)
     if before is not None:
         # The call counts against the caller's own limit, and a key keeps its refusal; nothing else has happened.
-        kept = {"rate_limits", *(("idempotency_keys", "turns", "sessions") if operation.keyed else ())}
+        kept = {
+            "rate_limits",
+            "request_tallies",
+            *(("idempotency_keys", "turns", "sessions") if operation.keyed else ()),
+        }
         after = cast.belongings()
         assert {name for name in before if before[name] != after[name]} <= kept
 

@@ -27,6 +27,7 @@ from schemathesis.generation.case import Case
 from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER, HookContext
 from schemathesis.openapi.checks import RejectedPositiveData
 
+from shared.http.declaration import BACKGROUND_CALLERS
 from shared.voice.rules import MEDIA_TYPES
 from tests.support.database import Database
 from tests.support.recordings import KINDS, recording
@@ -91,6 +92,17 @@ class Crowd:
     def remember(self, token: str, text: str) -> None:
         for found in _ID.findall(text):
             self._makers.setdefault(found, token)
+
+
+def from_outside(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without the operations that only the queue and the scheduler reach: no gateway routes to them."""
+    paths = {
+        path: {
+            method: described for method, described in item.items() if described["x-caller"] not in BACKGROUND_CALLERS
+        }
+        for path, item in document["paths"].items()
+    }
+    return {**document, "paths": {path: item for path, item in paths.items() if item}}
 
 
 def fuzz(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from shared.accounts import service
 from shared.accounts.models import Profile, ProfileChanges
-from shared.clients.database import DatabaseSettings, ServerSettings
-from shared.clients.mail import MailSettings
+from shared.clients.database import DatabaseSettings
 from shared.http.bearer import SignedIn
 from shared.http.declaration import KIB, Caller, Function
 from shared.runtime.visit import Rate
@@ -13,17 +12,8 @@ from shared.runtime.visit import Rate
 function = Function(
     name="accounts-me",
     path="/v1/users/me",
-    settings=(DatabaseSettings, ServerSettings, MailSettings),
-    server_calls=(
-        "take_outbox",
-        "settle_outbox",
-        "erase_rows",
-        "erase_limits",
-        "erase_mails",
-        "erase_person",
-    ),
-    secrets=("BACKEND_KEY", "SMTP_URL", "SUPABASE_SECRET_KEY"),
-    timeout_seconds=60,
+    settings=(DatabaseSettings,),
+    secrets=("BACKEND_KEY",),
 )
 
 

@@ -29,6 +29,7 @@ function = Function(
     rate=Rate(5, burst=5),
     max_body_bytes=8 * KIB,
     status_code=204,
+    responses={403: {"description": "`password_wrong`: this is not the current password."}},
 )
 async def change(person: SignedIn, body: PasswordChange) -> None:
     await password_change.change(person, body)

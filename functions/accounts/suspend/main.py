@@ -6,7 +6,7 @@ from uuid import UUID
 
 from shared.accounts import administration
 from shared.accounts.models import PersonStatus, Suspension
-from shared.clients.database import DatabaseSettings, ServerSettings
+from shared.clients.database import DatabaseSettings
 from shared.http.bearer import Administrator
 from shared.http.declaration import KIB, Caller, Function
 from shared.runtime.visit import Rate
@@ -14,9 +14,8 @@ from shared.runtime.visit import Rate
 function = Function(
     name="accounts-suspend",
     path="/v1/admin/users/{id}/suspend",
-    settings=(DatabaseSettings, ServerSettings),
-    server_calls=("take_outbox", "settle_outbox"),
-    secrets=("BACKEND_KEY", "SUPABASE_SECRET_KEY"),
+    settings=(DatabaseSettings,),
+    secrets=("BACKEND_KEY",),
 )
 
 

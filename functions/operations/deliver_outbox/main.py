@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-# The rooms whose news the sweep delivers beside mails.
-from shared.accounts import endings, erasure  # noqa: F401
 from shared.clients.database import DatabaseSettings, ServerSettings
 from shared.clients.mail import MailSettings
 from shared.http.callers import FromScheduler
@@ -24,6 +22,7 @@ function = Function(
         "erase_limits",
         "erase_mails",
         "erase_person",
+        "waiting_erasures",
     ),
     secrets=("BACKEND_KEY", "SUPABASE_SECRET_KEY", "SMTP_URL"),
     concurrency=2,
