@@ -20,7 +20,7 @@ import grpc
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
 GRPC_STAND_INS: Final = frozenset({"speech", "texttospeech", "secrets"})
-HTTP_STAND_INS: Final = frozenset({"supabase", "agent"})
+HTTP_STAND_INS: Final = frozenset({"supabase", "agent", "s3"})
 STAND_INS: Final = GRPC_STAND_INS | HTTP_STAND_INS | {"smtp"}
 EVERY_METHOD: Final = "*"
 

@@ -13,6 +13,7 @@ HOST = "127.0.0.1"
 PROJECT = "oprina-local"
 REGION = "us-central1"
 SPEECH_LOCATION = "us"
+STORAGE_BUCKET = "oprina"
 DEFAULT_PORT = 8080
 DEFAULT_DATA = ".local"
 
@@ -31,11 +32,11 @@ class Places:
         """Read DATA (relative paths start at the repository) and PORT.
 
         Raises:
-            ValueError: PORT is not a number that leaves room for the eight ports after it.
+            ValueError: PORT is not a number that leaves room for the nine ports after it.
         """
         raw = environment.get("PORT") or str(DEFAULT_PORT)
-        if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - 8:
-            raise ValueError(f"PORT={raw} is not a port number between 1 and 65527.")
+        if not raw.isdecimal() or not 1 <= int(raw) <= 65535 - 9:
+            raise ValueError(f"PORT={raw} is not a port number between 1 and 65526.")
         return cls(data=(REPOSITORY / (environment.get("DATA") or DEFAULT_DATA)).resolve(), port=int(raw))
 
     @property
@@ -76,6 +77,11 @@ class Places:
         return self.port + 8
 
     @property
+    def storage_port(self) -> int:
+        """Supabase Storage's S3 endpoint, REST."""
+        return self.port + 9
+
+    @property
     def faults_file(self) -> Path:
         return self.data / "faults.json"
 
@@ -98,6 +104,10 @@ class Places:
         if os.geteuid() != 0 or _all_may_enter(self.data):
             return self.data / "database"
         return Path("/var/tmp") / f"oprina-local-{hashlib.sha256(bytes(self.data)).hexdigest()[:16]}"  # noqa: S108
+
+    @property
+    def storage_folder(self) -> Path:
+        return self.data / "storage"
 
     @property
     def environment_file(self) -> Path:
@@ -123,6 +133,11 @@ class Places:
     @property
     def supabase_url(self) -> str:
         return url(self.supabase_port)
+
+    @property
+    def storage_url(self) -> str:
+        """With the path that Supabase's endpoint has: signatures cover it."""
+        return f"{url(self.storage_port)}/storage/v1/s3"
 
     @property
     def static_url(self) -> str:

@@ -26,7 +26,7 @@ from local.gateway.site import WithHeaders
 from local.launcher.environment import AGENT_RESOURCE, RECOGNIZER
 from local.launcher.logs import tail
 from local.mail import Mailbox
-from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, Places, url
+from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, STORAGE_BUCKET, Places, url
 
 _HERE = Path(__file__).parent
 _HEADERS: Mapping[str, str] = {
@@ -72,6 +72,14 @@ def endpoints(places: Places, environment: Mapping[str, str]) -> dict[str, Any]:
             backend_key=environment.get("BACKEND_KEY", ""),
             jwks_url=places.jwks_url,
         ),
+        "s3": {
+            **rest(places.storage_port),
+            "url": places.storage_url,
+            "region": REGION,
+            "bucket": STORAGE_BUCKET,
+            "access_key_id": environment.get("STORAGE_ACCESS_KEY_ID", ""),
+            "secret_access_key": environment.get("STORAGE_SECRET_ACCESS_KEY", ""),
+        },
         "smtp": {
             "address": f"{HOST}:{places.smtp_port}",
             "url": f"smtp://{HOST}:{places.smtp_port}",

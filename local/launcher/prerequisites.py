@@ -1,4 +1,4 @@
-"""What must hold before anything is started: a folder of our own, and nine free ports."""
+"""What must hold before anything is started: a folder of our own, and ten free ports."""
 
 from __future__ import annotations
 
@@ -107,6 +107,7 @@ def named_ports(places: Places) -> dict[str, int]:
         "postgres": places.postgres_port,
         "smtp": places.smtp_port,
         "public objects": places.static_port,
+        "storage": places.storage_port,
     }
 
 
@@ -124,7 +125,7 @@ def check_ports(places: Places) -> None:
     several = len(taken) > 1
     raise NotPossible(
         f"{'Ports' if several else 'Port'} {', '.join(taken)} {'are' if several else 'is'} already in use by another "
-        f"program. Stop it, or start on other ports (nine in a row): make dev PORT={_other(places.port)}"
+        f"program. Stop it, or start on other ports (ten in a row): make dev PORT={_other(places.port)}"
     )
 
 
@@ -143,4 +144,4 @@ def _free(port: int) -> bool:
 
 
 def _other(port: int) -> int:
-    return port + 100 if port + 108 < 65535 else 8080
+    return port + 100 if port + 109 < 65535 else 8080

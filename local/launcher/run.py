@@ -112,7 +112,7 @@ def _reasons(failure: BaseException | None) -> list[str]:
 async def _live(places: Places, options: Options, screen: Screen, supervisor: Supervisor) -> None:
     """Bring everything up, and stay until something cannot be kept running."""
     screen.plain("Oprina, the local cloud")
-    screen.plain(f"  state in {places.data}, ports {places.port} to {places.static_port} of this machine")
+    screen.plain(f"  state in {places.data}, ports {places.port} to {places.storage_port} of this machine")
     async with asyncio.TaskGroup() as group:
         for part in plan.engines(places):
             group.create_task(supervisor.start(part))
@@ -128,7 +128,9 @@ async def _bring_up_the_product(places: Places, options: Options, screen: Screen
         group.create_task(supervisor.start(plan.cloud(places)))
         group.create_task(_start_postgres(places, cluster, screen, supervisor))
     secrets: dict[str, str] = json.loads(places.environment_file.read_text())
-    await _start_postgrest(places, cluster, secrets["BACKEND_KEY"], screen, supervisor)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(supervisor.start(plan.storage(places, secrets)))
+        group.create_task(_start_postgrest(places, cluster, secrets["BACKEND_KEY"], screen, supervisor))
     ports = await plan.start_functions(options.processes, places, secrets, supervisor) if options.processes else {}
     await supervisor.start(plan.gateway(places, secrets, ports))
     if not demo.is_made(places):

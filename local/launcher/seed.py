@@ -26,10 +26,12 @@ from shared.accounts.tokens import new_keyring, openid_configuration, public_jwk
 PARENT = f"projects/{PROJECT}"
 CALL_SECONDS = 10.0
 
-# What a secret of the local cloud is made of. The two keys have the form in which Supabase issues them.
+# What a secret of the local cloud is made of. Supabase's keys have the form in which it issues them.
 MAKERS: Mapping[str, Callable[[], str]] = {
     "access-token-keyring": new_keyring,
     "backend-key": lambda: secrets.token_urlsafe(32),
+    "storage-access-key-id": lambda: secrets.token_hex(16),
+    "storage-secret-access-key": lambda: secrets.token_hex(32),
     "supabase-publishable-key": lambda: f"sb_publishable_{secrets.token_urlsafe(24)}",
     "supabase-secret-key": lambda: f"sb_secret_{secrets.token_urlsafe(32)}",
 }

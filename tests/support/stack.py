@@ -255,12 +255,12 @@ def stack_folder() -> Iterator[Path]:
 
 
 def free_ports() -> int:
-    """The first of nine ports in a row that are all free, below those that the system hands out by itself."""
+    """The first of ten ports in a row that are all free, below those that the system hands out by itself."""
     for _ in range(200):
         first = random.randrange(12_000, 30_000, 10)
         if all(_free(port) for port in named_ports(Places(Path(), first)).values()):
             return first
-    raise StackFailed("no nine free ports in a row were found")
+    raise StackFailed("no ten free ports in a row were found")
 
 
 def _free(port: int) -> bool:
