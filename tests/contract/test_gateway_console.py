@@ -79,7 +79,18 @@ class TestConsole:
 
     async def test_endpoints_name_every_stand_in(self, gateway: RunningGateway) -> None:
         answer = (await gateway.client.get("/local/endpoints")).json()
-        assert {"speech", "texttospeech", "secrets", "agent", "supabase", "smtp", "project", "region"} <= answer.keys()
+        assert {
+            "speech",
+            "texttospeech",
+            "secrets",
+            "agent",
+            "supabase",
+            "s3",
+            "smtp",
+            "project",
+            "region",
+        } <= answer.keys()
+        assert {"access_key_id", "secret_access_key", "region", "bucket"} <= answer["s3"].keys()
         assert answer["speech"]["url"] == f"http://127.0.0.1:{gateway.places.speech_port}"
 
     async def test_faults_are_replaced_whole_or_not_at_all(self, gateway: RunningGateway) -> None:
