@@ -21,7 +21,7 @@ import grpc
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
 GRPC_STAND_INS: Final = frozenset({"speech", "texttospeech", "secrets", "firestore", "tasks", "scheduler"})
-HTTP_STAND_INS: Final = frozenset({"supabase", "agent", "google", "liveavatar", "heygen"})
+HTTP_STAND_INS: Final = frozenset({"supabase", "agent", "google", "liveavatar", "heygen", "s3"})
 # Those that can also forget what they are (`nonsense`, `silent`).
 PROVIDERS: Final = frozenset({"liveavatar", "heygen"})
 # Those that send something out, and can do so out of order.

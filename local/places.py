@@ -13,6 +13,7 @@ HOST = "127.0.0.1"
 PROJECT = "oprina-local"
 REGION = "us-central1"
 SPEECH_LOCATION = "us"
+STORAGE_BUCKET = "oprina"
 DEFAULT_PORT = 8080
 # So many in a row belong to one local cloud.
 PORTS = 20
@@ -113,6 +114,11 @@ class Places:
         return self.port + 12
 
     @property
+    def storage_port(self) -> int:
+        """Supabase Storage's S3 endpoint, REST."""
+        return self.port + 15
+
+    @property
     def faults_file(self) -> Path:
         return self.data / "faults.json"
 
@@ -152,6 +158,10 @@ class Places:
         if os.geteuid() != 0 or _all_may_enter(self.data):
             return self.data / "database"
         return Path("/var/tmp") / f"oprina-local-{hashlib.sha256(bytes(self.data)).hexdigest()[:16]}"  # noqa: S108
+
+    @property
+    def storage_folder(self) -> Path:
+        return self.data / "storage"
 
     @property
     def environment_file(self) -> Path:
@@ -204,6 +214,11 @@ class Places:
     @property
     def supabase_url(self) -> str:
         return url(self.supabase_port)
+
+    @property
+    def storage_url(self) -> str:
+        """With the path that Supabase's endpoint has: signatures cover it."""
+        return f"{url(self.storage_port)}/storage/v1/s3"
 
     @property
     def static_url(self) -> str:

@@ -31,7 +31,7 @@ from local.google import window
 from local.launcher.environment import AGENT_RESOURCE, GOOGLE_CLIENT_ID, RECOGNIZER
 from local.launcher.logs import tail
 from local.mail import Mailbox
-from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, Places, url
+from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, STORAGE_BUCKET, Places, url
 
 _HERE = Path(__file__).parent
 _HEADERS: Mapping[str, str] = {
@@ -88,6 +88,14 @@ def endpoints(places: Places, environment: Mapping[str, str]) -> dict[str, Any]:
         ),
         "liveavatar": rest(places.liveavatar_port, api_key=environment.get("LIVEAVATAR_API_KEY", "")),
         "heygen": rest(places.heygen_port, api_key=environment.get("HEYGEN_API_KEY", "")),
+        "s3": {
+            **rest(places.storage_port),
+            "url": places.storage_url,
+            "region": REGION,
+            "bucket": STORAGE_BUCKET,
+            "access_key_id": environment.get("STORAGE_ACCESS_KEY_ID", ""),
+            "secret_access_key": environment.get("STORAGE_SECRET_ACCESS_KEY", ""),
+        },
         "smtp": {
             "address": f"{HOST}:{places.smtp_port}",
             "url": f"smtp://{HOST}:{places.smtp_port}",

@@ -26,9 +26,7 @@ def google(places: Places, client_secret: str, faults: FaultBook) -> ASGIApp:
     client = Client(GOOGLE_CLIENT_ID, client_secret, frozenset(places.gateway_url + path for path in _RETURN_PATHS))
     # Open for as long as the process lives; every statement has committed by itself.
     accounts = open_accounts(places.google_file, [client])
-    return LocalOnly(
-        WithFaults(create_application(accounts), STAND_IN, faults, method_of, failure), places.google_port
-    )
+    return LocalOnly(WithFaults(create_application(accounts), STAND_IN, faults, method_of, failure), places.google_port)
 
 
 def method_of(scope: MutableMapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, Places, url
+from local.places import HOST, PROJECT, REGION, SPEECH_LOCATION, STORAGE_BUCKET, Places, url
 
 AGENT_RESOURCE = f"projects/{PROJECT}/locations/{REGION}/reasoningEngines/1"
 RECOGNIZER = f"projects/{PROJECT}/locations/{SPEECH_LOCATION}/recognizers/_"
@@ -25,6 +25,8 @@ SECRET_VARIABLES: Mapping[str, str] = {
     "GOOGLE_CLIENT_SECRET": "google-client-secret",
     "HEYGEN_API_KEY": "heygen-api-key",
     "LIVEAVATAR_API_KEY": "liveavatar-api-key",
+    "STORAGE_ACCESS_KEY_ID": "storage-access-key-id",
+    "STORAGE_SECRET_ACCESS_KEY": "storage-secret-access-key",
     "SUPABASE_PUBLISHABLE_KEY": "supabase-publishable-key",
     "SUPABASE_SECRET_KEY": "supabase-secret-key",
 }
@@ -44,6 +46,9 @@ def addresses(places: Places) -> dict[str, str]:
         "TEXTTOSPEECH_ENDPOINT": url(places.speech_port),
         "AGENT_ENDPOINT": url(places.agent_port),
         "AGENT_RESOURCE": AGENT_RESOURCE,
+        "STORAGE_ENDPOINT": places.storage_url,
+        "STORAGE_REGION": REGION,
+        "STORAGE_BUCKET": STORAGE_BUCKET,
         "SECRETS_ENDPOINT": url(places.secrets_port),
         "GOOGLE_CLIENT_ID": GOOGLE_CLIENT_ID,
         "GOOGLE_REDIRECT_URI": f"{places.gateway_url}/v1/auth/google/callback",

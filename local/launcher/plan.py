@@ -97,6 +97,15 @@ def postgrest(places: Places, rest: Rest) -> Part:
     )
 
 
+def storage(places: Places, secrets: Mapping[str, str]) -> Part:
+    return Part(
+        name="storage",
+        command=module("local.storage"),
+        environment=own(places) | addresses(places) | dict(secrets),
+        port=places.storage_port,
+    )
+
+
 def gateway(places: Places, secrets: Mapping[str, str], function_ports: Mapping[str, int]) -> Part:
     ports = {FUNCTION_PORTS: json.dumps(function_ports)} if function_ports else {}
     return Part(

@@ -113,6 +113,7 @@ def named_ports(places: Places) -> dict[str, int]:
         "services": places.services_port,
         "liveavatar": places.liveavatar_port,
         "heygen": places.heygen_port,
+        "storage": places.storage_port,
     }
 
 

@@ -130,7 +130,9 @@ async def _bring_up_the_product(places: Places, options: Options, screen: Screen
         group.create_task(supervisor.start(plan.background(places)))
         group.create_task(_start_postgres(places, cluster, screen, supervisor))
     secrets: dict[str, str] = json.loads(places.environment_file.read_text())
-    await _start_postgrest(places, cluster, secrets["BACKEND_KEY"], screen, supervisor)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(supervisor.start(plan.storage(places, secrets)))
+        group.create_task(_start_postgrest(places, cluster, secrets["BACKEND_KEY"], screen, supervisor))
     ports = await plan.start_functions(options.processes, places, secrets, supervisor) if options.processes else {}
     await supervisor.start(plan.gateway(places, secrets, ports))
     if not demo.is_made(places):

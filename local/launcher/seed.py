@@ -34,6 +34,8 @@ MAKERS: Mapping[str, Callable[[], str]] = {
     "google-client-secret": lambda: f"GOCSPX-{secrets.token_urlsafe(21)}",
     "heygen-api-key": lambda: f"sk_V2_hgu_{secrets.token_urlsafe(32)}",
     "liveavatar-api-key": lambda: str(uuid.uuid4()),
+    "storage-access-key-id": lambda: secrets.token_hex(16),
+    "storage-secret-access-key": lambda: secrets.token_hex(32),
     "supabase-publishable-key": lambda: f"sb_publishable_{secrets.token_urlsafe(24)}",
     "supabase-secret-key": lambda: f"sb_secret_{secrets.token_urlsafe(32)}",
 }

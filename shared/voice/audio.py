@@ -11,13 +11,13 @@ import av
 
 from shared.runtime.errors import TooLarge, Unprocessable
 from shared.voice.models import AudioFormat, Clip
-from shared.voice.rules import MAX_CLIP_SECONDS, READABLE
+from shared.voice.rules import MAX_CLIP_SECONDS, OPENED_CONTAINERS, READABLE
 
 SAMPLE_RATE_HERTZ = 24_000
 
 _OGG_CLOCK_HERTZ = 48_000
 # Without these lists an upload may be a playlist, and the library would open the files and addresses that it names.
-_READ_ONLY_THESE = {"format_whitelist": "matroska,webm,ogg,mov,mp4,m4a,wav,flac,mp3", "protocol_whitelist": "none"}
+_READ_ONLY_THESE = {"format_whitelist": OPENED_CONTAINERS, "protocol_whitelist": "none"}
 _JOB_HINT = "For longer recordings create a transcription job: POST /v1/jobs."
 
 

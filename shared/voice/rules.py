@@ -73,6 +73,9 @@ MEDIA_TYPES: Final[frozenset[str]] = frozenset(
     ]
 )
 
+# The demuxers that may open what somebody sends: each reads one file and no other.
+OPENED_CONTAINERS: Final = "matroska,webm,ogg,mov,mp4,m4a,wav,flac,mp3"
+
 # What PyAV calls the containers and codecs that the provider decodes by itself.
 READABLE: Final[frozenset[tuple[str, str]]] = frozenset(
     [
@@ -89,7 +92,8 @@ READABLE: Final[frozenset[tuple[str, str]]] = frozenset(
     ]
 )
 
-_MARKUP = re.compile(r"[*_`#~|<>]+|\[(?P<label>[^\]]*)\]\([^)]*\)")
+# Bounded, or a text of nothing but brackets would take hours.
+_MARKUP = re.compile(r"[*_`#~|<>]+|\[(?P<label>[^\]]{0,500})\]\([^)]{0,500}\)")
 
 
 def match_language(wanted: str | None, available: Sequence[str]) -> str | None:

@@ -93,10 +93,12 @@ class TestConsole:
             "google",
             "liveavatar",
             "heygen",
+            "s3",
             "smtp",
             "project",
             "region",
         } <= answer.keys()
+        assert {"access_key_id", "secret_access_key", "region", "bucket"} <= answer["s3"].keys()
         assert answer["speech"]["url"] == f"http://127.0.0.1:{gateway.places.speech_port}"
 
     async def test_firestore_is_shown_as_it_is_kept_and_nothing_of_it_runs(self, gateway: RunningGateway) -> None:

@@ -19,7 +19,7 @@ from local.faults import FaultBook
 from local.google.application import GoogleAccounts, create_application, open_accounts
 from local.google.consent import Client
 from local.google.people import People
-from local.google.rest import fault_body
+from local.google.rest import failure
 from local.google.service import STAND_IN, method_of
 from local.http_faults import WithFaults
 from tests.support.gateway import free_socket, served
@@ -151,7 +151,7 @@ async def open_google(folder: Path) -> AsyncIterator[Google]:
     faults, clock = FaultBook(folder / "faults.json"), Clock()
     client = Client(CLIENT_ID, CLIENT_SECRET, frozenset({REDIRECT_URI}))
     accounts = open_accounts(folder / "google.sqlite3", [client], clock)
-    app = WithFaults(create_application(accounts), STAND_IN, faults, method_of, fault_body)
+    app = WithFaults(create_application(accounts), STAND_IN, faults, method_of, failure)
     async with served(app, free_socket()) as base, httpx.AsyncClient(base_url=base, timeout=10) as browser:
         try:
             yield Google(base, browser, accounts, faults, clock)

@@ -40,7 +40,7 @@ def test_the_tail_of_a_log_that_does_not_exist_is_empty(tmp_path: Path) -> None:
     assert tail(tmp_path / "none.log") == []
 
 
-@pytest.mark.parametrize("raw", ["0", "65528", "-1", "web", "8080.5"])
+@pytest.mark.parametrize("raw", ["0", "65527", "-1", "web", "8080.5"])
 def test_a_port_that_leaves_no_room_for_the_others_is_refused(raw: str) -> None:
     with pytest.raises(ValueError, match="PORT"):
         Places.from_environment({"PORT": raw})

@@ -1,0 +1,1 @@
+"""Slow work: long recordings, long texts, videos, exports."""
