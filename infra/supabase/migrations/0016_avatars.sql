@@ -89,7 +89,7 @@ comment on table public.quota_memories is
 
 -- The database's own: no request and no function outside it ever sees it.
 create table private.quota_keys (
-  only boolean primary key default true check (only),
+  single boolean primary key default true check (single),
   key text not null check (key ~ '^[0-9a-f]{64}$')
 );
 comment on table private.quota_keys is 'What the addresses in quota_memories are hashed with. One row, made here.';
