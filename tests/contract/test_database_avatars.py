@@ -139,7 +139,9 @@ def test_a_hundred_callers_get_every_second_once_and_none_twice(ada: AvatarTime)
 
 def test_of_a_hundred_reservations_at_once_one_is_made(ada: AvatarTime) -> None:
     made = [
-        session for session in at_once([lambda: unless("avatar_session_live", ada.reserve)] * 100) if session is not None
+        session
+        for session in at_once([lambda: unless("avatar_session_live", ada.reserve)] * 100)
+        if session is not None
     ]
     assert [session["reserved_seconds"] for session in made] == [900]
     assert ada.books().reserved == 900
