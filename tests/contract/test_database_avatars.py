@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -101,7 +102,7 @@ def test_a_reservation_needs_a_key_and_its_key_reserves_once(ada: AvatarTime) ->
     assert (again["id"], again["replayed"]) == (first["id"], True)
     assert ada.quota()["reserved_seconds"] == 100
     assert refused(lambda: ada.reserve(101, key=key)).code == "idempotency_key_reused"
-    bare = {
+    bare: dict[str, Any] = {
         "p_id": str(uuid4()), "p_wanted": {"avatar_id": "june"}, "p_token_hash": "0" * 64, "p_seconds": 1,
         "p_begin_seconds": 60,
     }  # fmt: skip
@@ -118,18 +119,19 @@ def test_a_refused_reservation_leaves_its_key_free(ada: AvatarTime) -> None:
 def test_a_hundred_callers_get_every_second_once_and_none_twice(ada: AvatarTime) -> None:
     ada.quota()
 
-    def caller() -> int:
-        """Use 45 seconds when nobody else is live; the seconds that were charged, 0 when none were left."""
+    def session_or_nothing() -> dict[str, Any] | None:
         while True:
-            try:
-                session = ada.reserve(45, at_least=45)
-            except Refusal as refusal:
-                if refusal.code == "avatar_session_live":
-                    continue
-                assert refusal.code == "quota_exhausted"
-                return 0
-            ada.by_token("begin_avatar_session", session["token"])
-            return int(ada.settle(session["id"], 45)["settled_seconds"])
+            made = unless("avatar_session_live", lambda: ada.reserve(45, at_least=45))
+            if made is not None:
+                return made
+
+    def caller() -> int:
+        """Use 45 seconds as soon as nobody else is live. Returns what was charged, 0 when nothing was left."""
+        session = unless("quota_exhausted", session_or_nothing)
+        if session is None:
+            return 0
+        ada.by_token("begin_avatar_session", session["token"])
+        return int(ada.settle(session["id"], 45)["settled_seconds"])
 
     charged = at_once([caller] * 100)
     assert sorted(charged) == [0] * 80 + [45] * 20
@@ -169,7 +171,7 @@ def test_a_token_does_nothing_after_its_session_has_ended(ada: AvatarTime) -> No
     session = ada.live(100)
     ada.settle(session["id"], 10)
     for function in ("begin_avatar_session", "keep_avatar_alive", "stop_avatar_by_token"):
-        assert refused(lambda name=function: ada.by_token(name, session["token"])).code == "avatar_session_ended"
+        assert refused(partial(ada.by_token, function, session["token"])).code == "avatar_session_ended"
 
 
 def test_a_session_cannot_be_kept_alive_beyond_its_reservation(db: Database, ada: AvatarTime) -> None:
@@ -281,9 +283,9 @@ def test_a_reset_that_races_a_settlement_loses_nothing(db: Database) -> None:
         session = person.live(900)
         person.end_period()
         at_once([
-            lambda one=person, id=session["id"]: one.settle(id, 400),
-            lambda: db.call("reset_avatar_quotas", p_limit=1000),
-            lambda one=person: one.quota(),
+            partial(person.settle, session["id"], 400),
+            partial(db.call, "reset_avatar_quotas", p_limit=1000),
+            person.quota,
         ])  # fmt: skip
         found = person.books()
         assert (found.used, found.reserved) == (0, 0)
@@ -296,10 +298,10 @@ def test_resets_go_page_by_page_and_one_failure_touches_nobody_else(db: Database
     for person in people:
         person.settle(person.live(900)["id"], 900)
         person.end_period()
-    broken = sorted(people, key=lambda one: one.person.id)[0]
+    broken = min(people, key=lambda one: one.person.id)
     db.run(
-        "alter table public.avatar_quotas add constraint broken check (user_id <> %s or used_seconds > 0) not valid"
-        % f"'{broken.person.id}'"
+        "alter table public.avatar_quotas add constraint broken check"
+        f" (user_id <> '{broken.person.id}' or used_seconds > 0) not valid"
     )
     try:
         pages, after = [], None
@@ -350,7 +352,7 @@ def test_a_grant_that_races_reservations_is_given_once_and_used_once(admin: Data
 
 def test_only_administrators_give_time_and_only_to_people_there_are(admin: DatabasePerson, ada: AvatarTime) -> None:
     assert refused(lambda: grant(ada.person, ada, 100)).status == 403
-    nobody = {"p_user_id": str(uuid4()), "p_changes": {"plan": "plus"}, "p_grant_id": str(uuid4())}
+    nobody: dict[str, Any] = {"p_user_id": str(uuid4()), "p_changes": {"plan": "plus"}, "p_grant_id": str(uuid4())}
     assert refused(lambda: admin.serve("change_avatar_quota", **nobody)).status == 404
     assert refused(lambda: change(admin, ada, plan="golden")).code == "plan_unknown"
 
@@ -362,7 +364,7 @@ def test_nobody_sees_or_stops_anybody_elses_session(db: Database, ada: AvatarTim
     session = ada.live(100)
     bob = AvatarTime(db.person())
     for function in ("get_avatar_session", "stop_avatar_session"):
-        assert refused(lambda name=function: bob.person.serve(name, p_session_id=session["id"])).status == 404
+        assert refused(partial(bob.person.serve, function, p_session_id=session["id"])).status == 404
     assert bob.person.serve("list_avatar_sessions") == {"items": [], "next": None}
     assert ada.person.serve("get_avatar_session", p_session_id=session["id"])["status"] == "live"
 

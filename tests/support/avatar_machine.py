@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.support.avatars import ENDED, AvatarTime
-from tests.support.database import Database, DatabasePerson, Refusal, shared_database
+from tests.support.database import Database, DatabasePerson, shared_database, unless
 
 SECONDS = st.integers(1, 1200)
 
@@ -49,10 +49,9 @@ class AvatarMachine(RuleBasedStateMachine):
     @rule(seconds=SECONDS)
     def reserve(self, seconds: int) -> None:
         remaining = self.limits[self.period] - self.taken()
-        try:
-            session = self.time.reserve(seconds)
-        except Refusal as refusal:
-            assert refusal.code == ("avatar_session_live" if self.current else "quota_exhausted"), refusal
+        expected = "avatar_session_live" if self.current else "quota_exhausted"
+        session = unless(expected, lambda: self.time.reserve(seconds))
+        if session is None:
             assert self.current or remaining <= 0
             return
         assert not self.current
@@ -63,21 +62,19 @@ class AvatarMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.current)
     @rule()
     def begin(self) -> None:
-        self.attempt("begin_avatar_session", {"token_used"})
+        self.attempt("begin_avatar_session", "token_used")
 
     @precondition(lambda self: self.current)
     @rule()
     def start(self) -> None:
         assert self.current
-        try:
-            self.time.start(self.current["id"])
-        except Refusal as refusal:
-            assert refusal.code == "avatar_session_not_begun"
+        session_id = self.current["id"]
+        unless("avatar_session_not_begun", lambda: self.time.start(session_id))
 
     @precondition(lambda self: self.current)
     @rule()
     def heartbeat(self) -> None:
-        self.attempt("keep_avatar_alive", {"avatar_session_ended"})
+        self.attempt("keep_avatar_alive", "avatar_session_ended")
 
     @precondition(lambda self: self.current)
     @rule(by_token=st.booleans())
@@ -96,10 +93,8 @@ class AvatarMachine(RuleBasedStateMachine):
     @rule(data=st.data(), seconds=st.integers(0, 1500))
     def provider_record(self, data: st.DataObject, seconds: int) -> None:
         session_id = data.draw(st.sampled_from(sorted(self.reserved_in)))
-        try:
-            told = self.time.settle(session_id, seconds)
-        except Refusal as refusal:
-            assert refusal.code == "avatar_session_not_begun"
+        told = unless("avatar_session_not_begun", lambda: self.time.settle(session_id, seconds))
+        if told is None:
             return
         assert told["changed"] == (session_id not in self.ended)
         if told["changed"]:
@@ -110,10 +105,8 @@ class AvatarMachine(RuleBasedStateMachine):
     @rule(data=st.data(), never_ran=st.booleans())
     def release(self, data: st.DataObject, never_ran: bool) -> None:
         session_id = data.draw(st.sampled_from(sorted(self.reserved_in)))
-        try:
-            told = self.time.release(session_id, never_ran=never_ran)
-        except Refusal as refusal:
-            assert refusal.code == "avatar_session_may_run"
+        told = unless("avatar_session_may_run", lambda: self.time.release(session_id, never_ran=never_ran))
+        if told is None:
             return
         assert told["changed"] == (session_id not in self.ended)
         if told["changed"]:
@@ -225,12 +218,10 @@ class AvatarMachine(RuleBasedStateMachine):
         )
         return status, settled, absorbed
 
-    def attempt(self, function: str, allowed: set[str]) -> None:
+    def attempt(self, function: str, refusal: str) -> None:
         assert self.current
-        try:
-            self.time.by_token(function, self.current["token"])
-        except Refusal as refusal:
-            assert refusal.code in allowed, refusal
+        token = self.current["token"]
+        unless(refusal, lambda: self.time.by_token(function, token))
 
     def change(self, **changes: Any) -> dict[str, Any]:
         data: dict[str, Any] = self.admin.serve(

@@ -96,7 +96,8 @@ def books(database: Database, person_id: str) -> Books:
     """The period that runs, as the quota, the sessions and the ledger each tell it."""
     ((*row,),) = database.rows(
         "select q.limit_seconds + (select coalesce(sum(g.seconds), 0) from public.quota_grants g"
-        "     where g.user_id = q.user_id and coalesce(g.period_started_at, q.period_started_at) = q.period_started_at),"
+        "     where g.user_id = q.user_id"
+        "     and (g.period_started_at is null or g.period_started_at = q.period_started_at)),"
         "   q.used_seconds, q.reserved_seconds, q.carried_seconds,"
         "   coalesce(sum(s.settled_seconds), 0),"
         "   coalesce(sum(s.reserved_seconds) filter (where s.status not in ('settled', 'released')), 0),"
