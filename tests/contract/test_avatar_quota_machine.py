@@ -1,4 +1,4 @@
-"""Whatever happens to a person's avatar time, in whatever order: a short run; `make bench BENCH=quota` is a long one."""
+"""Whatever happens to a person's avatar time, in any order: a short run; `make bench BENCH=quota` is a long one."""
 
 from __future__ import annotations
 

@@ -121,20 +121,20 @@ def test_a_hundred_callers_get_every_second_once_and_none_twice(ada: AvatarTime)
 
     def session_or_nothing() -> dict[str, Any] | None:
         while True:
-            made = unless("avatar_session_live", lambda: ada.reserve(45, at_least=45))
+            made = unless("avatar_session_live", lambda: ada.reserve(100, at_least=100))
             if made is not None:
                 return made
 
     def caller() -> int:
-        """Use 45 seconds as soon as nobody else is live. Returns what was charged, 0 when nothing was left."""
+        """Use 100 seconds as soon as nobody else is live. Returns what was charged, 0 when nothing was left."""
         session = unless("quota_exhausted", session_or_nothing)
         if session is None:
             return 0
         ada.by_token("begin_avatar_session", session["token"])
-        return int(ada.settle(session["id"], 45)["settled_seconds"])
+        return int(ada.settle(session["id"], 100)["settled_seconds"])
 
     charged = at_once([caller] * 100)
-    assert sorted(charged) == [0] * 80 + [45] * 20
+    assert sorted(charged) == [0] * 91 + [100] * 9
     found = ada.books()
     assert (found.used, found.reserved, found.ledger) == (900, 0, 900)
 
@@ -282,11 +282,12 @@ def test_a_reset_that_races_a_settlement_loses_nothing(db: Database) -> None:
         person = AvatarTime(db.person())
         session = person.live(900)
         person.end_period()
-        at_once([
+        calls: list[Callable[[], Any]] = [
             partial(person.settle, session["id"], 400),
             partial(db.call, "reset_avatar_quotas", p_limit=1000),
             person.quota,
-        ])  # fmt: skip
+        ]
+        at_once(calls)
         found = person.books()
         assert (found.used, found.reserved) == (0, 0)
         assert found.balanced

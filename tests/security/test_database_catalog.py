@@ -47,7 +47,8 @@ SERVER_FUNCTIONS = {
     "open_contact_case", "purge_contact_cases", "begin_google_sign_in", "pass_google_callback", "claim_google_sign_in",
     "release_google_sign_in", "finish_google_sign_in",
     "begin_avatar_session", "start_avatar_session", "keep_avatar_alive", "stop_avatar_by_token",
-    "settle_avatar_session", "release_avatar_session", "release_expired_reservations", "estimate_avatar_sessions", "reset_avatar_quotas",
+    "settle_avatar_session", "release_avatar_session", "release_expired_reservations", "estimate_avatar_sessions",
+    "reset_avatar_quotas",
 }  # fmt: skip
 PERSON_FUNCTIONS = {
     "enter_only", "settle_entry", "record_usage", "end_sign_in", "get_me", "update_me", "create_session",
