@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import crowd, fleet, fuzz, hearing, imports, startup, turns, waiting
+from bench import crowd, fleet, fuzz, hearing, imports, quota, startup, turns, waiting
 from bench.figures import Report
 from bench.scenario import Setting
 from bench.town import Town
@@ -29,6 +29,7 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "waiting": ("one instance while each request waits 300 ms upstream", waiting.run),
     "fuzz": ("requests that nobody would think of, made from the OpenAPI document", fuzz.run),
     "startup": ("the local cloud's second start, and its memory", startup.run),
+    "quota": ("avatar time under ten thousand random steps", quota.run),
     "imports": ("what each function loads, and how long it takes", imports.run),
 }
 

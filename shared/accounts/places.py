@@ -101,6 +101,9 @@ _TABLES: Final = (
     table("contact_cases", "what was written to us while signed in: it may name others, so it is not exported",
           exported=False),
     table("google_identities", "the Google account that signs the person in", erased_first=False),
+    table("quota_grants", "avatar seconds given on top of a plan", erased_first=False),
+    table("avatar_sessions", "avatar sessions: when, how long, and what was charged", erased_first=False),
+    table("avatar_quotas", "avatar seconds in the period that runs", erased_first=False),
     table("usage_events", "the ledger of what was used", erased_first=False),
     Place("table", "rate_limits", "when the person asked for what last; no content", None, _erase_limits),
     Place("table", "outbox", "mails to the person that have not left yet", None, _erase_mails),
@@ -117,6 +120,9 @@ FREE_OF_PEOPLE: Final[Mapping[str, str]] = {
     "fleet_uses": "how much of the project's quotas is used",
     "inbox": "which deliveries have been seen, by the deliverer's ids",
     "migrations": "which migrations were applied",
+    "plans": "how many avatar seconds each plan has",
+    "quota_keys": "what the addresses in quota_memories are hashed with",
+    "quota_memories": "what deleted accounts had used, by a hash that only the database's own key makes",
     "settings": "how the gate is configured",
 }
 

@@ -31,9 +31,9 @@ class UsageItem(BaseModel):
     """One line of the usage ledger. `quantity` is in the provider's own `unit`; an unknown cost is null, never 0."""
 
     id: UUID
-    kind: Literal["hearing", "thinking", "speaking"]
+    kind: Literal["hearing", "thinking", "speaking", "avatar"]
     provider: str
-    unit: Literal["seconds", "input_tokens", "output_tokens", "characters"]
+    unit: Literal["seconds", "input_tokens", "output_tokens", "characters", "absorbed_seconds"]
     quantity: int
     cost_micros: int | None = None
 

@@ -3,6 +3,7 @@
 OprinaError (500 internal)
 ├── BadRequest (400)
 ├── Unauthenticated (401)
+├── PaymentRequired (402): a quota is used up
 ├── Forbidden (403)
 ├── NotFound (404)
 ├── Conflict (409)
@@ -72,6 +73,10 @@ class Unauthenticated(OprinaError):
     status, title, default_code = 401, "Not signed in", "token_invalid"
 
 
+class PaymentRequired(OprinaError):
+    status, title, default_code = 402, "Quota used up", "quota_exhausted"
+
+
 class Forbidden(OprinaError):
     status, title, default_code = 403, "Not allowed", "forbidden"
 
@@ -123,8 +128,8 @@ class UpstreamTimeout(OprinaError):
 _BY_STATUS: Mapping[int, type[OprinaError]] = {
     kind.status: kind
     for kind in (
-        BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict, Gone, TooLarge,
-        UnsupportedMedia, Unprocessable, RateLimited, UpstreamFailed, Unavailable, UpstreamTimeout,
+        BadRequest, Unauthenticated, PaymentRequired, Forbidden, NotFound, MethodNotAllowed, Conflict, Gone,
+        TooLarge, UnsupportedMedia, Unprocessable, RateLimited, UpstreamFailed, Unavailable, UpstreamTimeout,
     )
 }  # fmt: skip
 

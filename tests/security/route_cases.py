@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from tests.support.avatars import AvatarTime
 from tests.support.database import DatabasePerson
 from tests.support.database_talk import Talk
 from tests.support.recordings import recording
@@ -56,6 +57,10 @@ def said(person: DatabasePerson) -> tuple[str, ...]:
     return talk.session, talk.turn_id
 
 
+def _avatar_session(person: DatabasePerson) -> tuple[str, ...]:
+    return (str(AvatarTime(person).reserve(60)["id"]),)
+
+
 def _somebody() -> dict[str, str]:
     return {"email": f"somebody-{uuid4().hex[:12]}@oprina.test"}
 
@@ -87,6 +92,10 @@ CASES: dict[str, Case] = {
     "POST /v1/admin/users/{}/restore": Case(lambda person: (person.id,)),
     # Whoever repeats a deletion whose answer was lost is told that it is done.
     "DELETE /v1/users/me": Case(still_served=frozenset({"deleted", "erased"})),
+    "POST /v1/admin/users/{}/quota": Case(
+        lambda person: (person.id,), body=lambda: {"grant": {"seconds": 60, "reason": "a test"}}
+    ),
+    "GET /v1/avatars/sessions/{}": Case(_avatar_session),
     "PATCH /v1/users/me": Case(body=lambda: {"full_name": "Mallory"}),
     "POST /v1/contact": Case(
         body=lambda: _somebody() | {"subject": "A question", "message": "How?"}, tells_people_apart=True

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 from uuid import uuid4
 
+from tests.support.avatars import AvatarTime
 from tests.support.database import DatabasePerson, hash_of
 from tests.support.database_talk import Talk
 
@@ -73,12 +74,38 @@ def _seal(person: DatabasePerson) -> str:
     return str(number)
 
 
+def _avatar_session(person: DatabasePerson) -> str:
+    return str(AvatarTime(person).reserve(60)["id"])
+
+
+def _avatar_quota(person: DatabasePerson) -> str:
+    AvatarTime(person).quota()
+    return person.id
+
+
 TABLES: dict[str, Table] = {
     "audit_log": Table(
         "id",
         inserted("id, actor, actor_kind, action", "%(key)s, repeat('a', 64), 'person', 'tests.made'", into="audit_log"),
     ),
     "audit_seals": Table("number", _seal),
+    "avatar_quotas": Table(
+        "user_id",
+        _avatar_quota,
+        (
+            "user_id", "plan", "limit_seconds", "period_started_at", "resets_at", "used_seconds", "reserved_seconds",
+            "carried_seconds", "created_at",
+        ),
+    ),
+    "avatar_sessions": Table(
+        "id",
+        _avatar_session,
+        (
+            "id", "user_id", "avatar_id", "quality", "language", "status", "reserved_seconds", "period_started_at",
+            "started_at", "last_keep_alive_at", "ended_at", "settled_seconds", "absorbed_seconds", "estimated",
+            "expires_at", "created_at",
+        ),
+    ),
     "contact_cases": Table(
         "key_hash",
         inserted(
@@ -123,6 +150,21 @@ TABLES: dict[str, Table] = {
             into="outbox",
         ),
     ),
+    # Nobody's, and there are only those that the product offers.
+    "plans": Table("name", lambda _: "standard"),
+    "quota_grants": Table(
+        "id",
+        inserted("id, user_id, seconds, reason", "%(key)s, %(person)s, 60, 'a test'", into="quota_grants"),
+        ("id", "user_id", "seconds", "reason", "period_started_at", "created_at"),
+    ),
+    "quota_memories": Table(
+        "address_hash",
+        inserted(
+            "address_hash, period_started_at, resets_at, used_seconds",
+            "%(hash)s, now(), now() + interval '1 day', 60",
+            into="quota_memories",
+        ),
+    ),
     "rate_limits": Table("key", inserted("key, full_at", "%(key)s, now() + interval '1 hour'", into="rate_limits")),
     "refresh_tokens": Table("token_hash", lambda person: hash_of(person.refresh_token)),
     "request_counts": Table(
@@ -165,6 +207,7 @@ TABLES: dict[str, Table] = {
         ),
         (
             "id", "user_id", "turn_id", "kind", "provider", "unit", "quantity", "cost_micros", "route", "created_at",
+            "avatar_session_id",
         ),
     ),
     "users": Table(

@@ -47,6 +47,9 @@ SERVER_FUNCTIONS = {
     "open_contact_case", "purge_contact_cases", "begin_google_sign_in", "pass_google_callback", "claim_google_sign_in",
     "release_google_sign_in", "finish_google_sign_in",
     "note_failed_sign_in", "renew_password_hash", "ask_password_reset", "find_password_reset", "reset_password",
+    "begin_avatar_session", "start_avatar_session", "keep_avatar_alive", "stop_avatar_by_token",
+    "settle_avatar_session", "release_avatar_session", "release_expired_reservations", "estimate_avatar_sessions",
+    "reset_avatar_quotas",
 }  # fmt: skip
 PERSON_FUNCTIONS = {
     "enter_only", "settle_entry", "record_usage", "end_sign_in", "get_me", "update_me", "create_session",
@@ -55,11 +58,14 @@ PERSON_FUNCTIONS = {
     "restore_person", "delete_me", "open_turn", "close_turn", "get_turn", "interrupt_turn",
     "get_usage", "begin_call", "end_call",
     "end_all_sign_ins", "list_sign_ins", "end_one_sign_in", "change_password",
+    "get_avatar_quota", "reserve_avatar_session", "list_avatar_sessions", "get_avatar_session", "stop_avatar_session",
+    "change_avatar_quota",
 }  # fmt: skip
 TABLES = {
     "users", "sign_ins", "refresh_tokens", "one_time_tokens", "sessions", "messages", "turns", "idempotency_keys",
     "rate_limits", "fleet_uses", "usage_events", "outbox", "inbox", "audit_log", "audit_seals",
     "request_tallies", "request_counts", "contact_cases", "google_identities",
+    "plans", "avatar_quotas", "quota_grants", "avatar_sessions", "quota_memories",
 }  # fmt: skip
 
 
@@ -155,7 +161,7 @@ def test_only_authenticated_reads_tables_and_nobody_writes_them(db: Database) ->
     assert {kind for _, _, kind in columns} == {"SELECT"}
     assert {table for table, _, _ in columns} == {
         "users", "sign_ins", "sessions", "messages", "turns", "usage_events", "request_tallies", "request_counts",
-        "google_identities",
+        "google_identities", "avatar_quotas", "quota_grants", "avatar_sessions",
     }  # fmt: skip
 
 
