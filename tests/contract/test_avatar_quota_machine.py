@@ -12,7 +12,7 @@ def test_no_order_of_events_charges_a_second_twice_or_loses_one() -> None:
     run_state_machine_as_test(
         AvatarMachine,
         settings=settings(
-            max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck),
+            max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck),
             database=None, derandomize=True,
         ),
     )  # fmt: skip
