@@ -12,19 +12,26 @@ locals {
   labels = { product = "oprina", environment = var.environment }
 
   settings = merge({
-    AGENT_ENDPOINT           = "https://${split("/", var.agent_resource)[3]}-aiplatform.googleapis.com"
-    AGENT_RESOURCE           = var.agent_resource
-    ALLOWED_ORIGINS          = join(",", var.allowed_origins)
-    GOOGLE_CLOUD_PROJECT     = var.project_id
-    JWKS_URL                 = module.public_keys.jwks_url
-    MAIL_FROM                = var.mail_from
-    PAGE_URL                 = var.page_url
-    SPEECH_ENDPOINT          = "https://${var.speech_location}-speech.googleapis.com"
-    SPEECH_RECOGNIZER        = "projects/${var.project_id}/locations/${var.speech_location}/recognizers/_"
-    SUPABASE_PUBLISHABLE_KEY = var.supabase_publishable_key
-    SUPABASE_URL             = var.supabase_url
-    TEXTTOSPEECH_ENDPOINT    = "https://texttospeech.googleapis.com"
-    TOKEN_ISSUER             = module.public_keys.issuer
+    AGENT_ENDPOINT       = "https://${split("/", var.agent_resource)[3]}-aiplatform.googleapis.com"
+    AGENT_RESOURCE       = var.agent_resource
+    ALLOWED_ORIGINS      = join(",", var.allowed_origins)
+    GOOGLE_CLIENT_ID     = var.google_client_id
+    GOOGLE_CLOUD_PROJECT = var.project_id
+    GOOGLE_REDIRECT_URI  = var.google_redirect_uri
+    JWKS_URL             = module.public_keys.jwks_url
+    MAIL_FROM            = var.mail_from
+    PAGE_URL             = var.page_url
+    # The functions of the scheduler let in nobody but its account, so Cloud Run has checked whoever gets there.
+    PLATFORM_CHECKS_CALLERS   = "true"
+    SCHEDULER_SERVICE_ACCOUNT = "scheduler@${var.project_id}.iam.gserviceaccount.com"
+    SERVICE_ROOT              = "https://{service}-${var.project_number}.${var.region}.run.app"
+    SPEECH_ENDPOINT           = "https://${var.speech_location}-speech.googleapis.com"
+    SPEECH_RECOGNIZER         = "projects/${var.project_id}/locations/${var.speech_location}/recognizers/_"
+    SUPABASE_PUBLISHABLE_KEY  = var.supabase_publishable_key
+    SUPABASE_URL              = var.supabase_url
+    SUPPORT_ADDRESS           = var.support_address
+    TEXTTOSPEECH_ENDPOINT     = "https://texttospeech.googleapis.com"
+    TOKEN_ISSUER              = module.public_keys.issuer
   }, var.settings)
 }
 
@@ -74,6 +81,15 @@ module "gateway" {
   project_id  = var.project_id
   region      = var.region
   depends_on  = [module.functions]
+}
+
+module "schedules" {
+  source     = "./infra/terraform/schedules"
+  address_of = local.address_of
+  project_id = var.project_id
+  region     = var.region
+  schedules  = local.manifest.schedules
+  depends_on = [module.functions]
 }
 
 module "monitoring" {

@@ -62,6 +62,26 @@ variable "gateway_streams" {
   default     = false
 }
 
+variable "google_client_id" {
+  description = "The OAuth client that people sign in with Google through. It is no secret; GOOGLE_CLIENT_SECRET is."
+  type        = string
+
+  validation {
+    condition     = endswith(var.google_client_id, ".apps.googleusercontent.com")
+    error_message = "A client's id ends with .apps.googleusercontent.com; the Google Auth Platform's page Clients has it."
+  }
+}
+
+variable "google_redirect_uri" {
+  description = "Where Google sends people back to: the interface's address and /v1/auth/google/callback, as registered there."
+  type        = string
+
+  validation {
+    condition     = can(regex("^https://[^/]+/v1/auth/google/callback$", var.google_redirect_uri))
+    error_message = "The address is https://, the interface's host, and /v1/auth/google/callback."
+  }
+}
+
 variable "mail_from" {
   description = "Who mails are from, such as: Oprina <no-reply@example.com>."
   type        = string
@@ -169,5 +189,16 @@ variable "supabase_url" {
   validation {
     condition     = can(regex("^https://[^/]+$", var.supabase_url))
     error_message = "The address is https:// and a host, without a slash at its end."
+  }
+}
+
+
+variable "support_address" {
+  description = "The mailbox that reads what people write to us."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[^@ ]+@[^@ ]+$", var.support_address))
+    error_message = "This is not an address of a mailbox."
   }
 }

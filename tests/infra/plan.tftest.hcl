@@ -8,12 +8,15 @@ variables {
   agent_resource           = "projects/oprina-test/locations/us-central1/reasoningEngines/1"
   alert_email              = "duty@oprina.test"
   environment              = "staging"
+  google_client_id         = "1-test.apps.googleusercontent.com"
+  google_redirect_uri      = "https://api.oprina.test/v1/auth/google/callback"
   mail_from                = "Oprina <no-reply@oprina.test>"
   page_url                 = "https://app.oprina.test"
   project_id               = "oprina-test"
   project_number           = "123456789012"
   supabase_publishable_key = "sb_publishable_test"
   supabase_url             = "https://ref.supabase.co"
+  support_address          = "help@oprina.test"
 }
 
 run "every_function_is_there_with_an_account_of_its_own" {
@@ -65,6 +68,30 @@ run "nothing_is_open_behind_a_gateway_that_streams" {
   assert {
     condition     = length(module.functions.open_to_everyone) == 0
     error_message = "A function is open to everyone although the gateway reaches it."
+  }
+}
+
+run "each_schedule_calls_its_function_at_its_own_address" {
+  command = plan
+
+  assert {
+    condition = module.schedules.called == {
+      for name, schedule in jsondecode(file("infra/functions.json")).schedules :
+      name => "https://${schedule.function}-123456789012.us-central1.run.app${schedule.path}"
+    }
+    error_message = "A schedule calls something else than what is declared."
+  }
+  assert {
+    condition = toset(module.schedules.invoked) == toset([
+      for schedule in jsondecode(file("infra/functions.json")).schedules : schedule.function
+    ])
+    error_message = "The scheduler may call more, or less, than it has to."
+  }
+  assert {
+    condition = length(setintersection(toset(module.schedules.invoked), toset([
+      for name, function in jsondecode(file("infra/functions.json")).functions : name if function.public
+    ]))) == 0
+    error_message = "A function that clients reach would believe callers that Cloud Run has not checked for it."
   }
 }
 
