@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import crowd, fleet, hearing, imports, startup, turns, waiting
+from bench import crowd, fleet, hearing, imports, recordings, startup, turns, waiting
 from bench.figures import Report
 from bench.scenario import Setting
 from bench.town import Town
@@ -28,6 +28,7 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "crowd": ("eighty turns at any time on one instance", crowd.run),
     "waiting": ("one instance while each request waits 300 ms upstream", waiting.run),
     "startup": ("the local cloud's second start, and its memory", startup.run),
+    "recordings": ("four hours of sound cut into segments", recordings.run),
     "imports": ("what each function loads, and how long it takes", imports.run),
 }
 
