@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import crowd, fleet, fuzz, hearing, imports, quota, startup, turns, waiting
+from bench import crowd, fleet, fuzz, hearing, imports, quota, recordings, startup, turns, waiting
 from bench.figures import Report
 from bench.scenario import Setting
 from bench.town import Town
@@ -30,6 +30,7 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "fuzz": ("requests that nobody would think of, made from the OpenAPI document", fuzz.run),
     "startup": ("the local cloud's second start, and its memory", startup.run),
     "quota": ("avatar time under ten thousand random steps", quota.run),
+    "recordings": ("four hours of sound cut into segments", recordings.run),
     "imports": ("what each function loads, and how long it takes", imports.run),
 }
 

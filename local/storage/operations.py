@@ -170,6 +170,8 @@ class Operations:
             raise S3Refusal(400, "InvalidPartOrder", "The list of parts was not in ascending order.")
         present = {part.number: part for part in await asyncio.to_thread(self.shelf.parts, upload.id)}
         if any(number not in present or present[number].etag != etag for number, etag in wanted):
+            # Another request may have ended the upload in between.
+            await self._upload(call)
             raise S3Refusal(400, "InvalidPart", "One or more of the specified parts could not be found.")
         if any(present[number].piece.size < SMALLEST_PART_BYTES for number in numbers[:-1]):
             raise S3Refusal(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 
 from shared.clients import storage
 from shared.clients.storage import object_key
@@ -267,6 +269,36 @@ class TestWhenTheStorageIsNotWell:
         first = await anext(chunks)
         await storage.delete(key)
         assert first + b"".join([chunk async for chunk in chunks]) == LARGE
+
+
+async def test_of_many_writers_one_wins_whole(running: Storage, owner: UUID) -> None:
+    key, before = object_key(owner, "contested"), len(running.bodies())
+    bodies = [bytes([number]) * 300_000 for number in range(24)]
+    await asyncio.gather(*(storage.put(key, body, content_type="text/plain") for body in bodies))
+    assert await read(key) in bodies
+    assert len(running.bodies()) == before + 1
+
+
+async def test_an_upload_in_parts_is_completed_once(running: Storage, owner: UUID) -> None:
+    client, named = running.boto3(), {"Bucket": "oprina", "Key": object_key(owner, "parts")}
+    named["UploadId"] = (await asyncio.to_thread(client.create_multipart_upload, **named))["UploadId"]
+    part = await asyncio.to_thread(client.upload_part, **named, PartNumber=1, Body=b"all of it")
+    done = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+
+    def complete() -> bool:
+        try:
+            client.complete_multipart_upload(**named, MultipartUpload=done)
+        except ClientError as refused:
+            assert refused.response["Error"]["Code"] == "NoSuchUpload"  # noqa: PT017 - one of many tries
+            return False
+        return True
+
+    # Threads of their own: the server under test works on those of the loop.
+    with ThreadPoolExecutor(8) as pool:
+        tries = [asyncio.get_running_loop().run_in_executor(pool, complete) for _ in range(8)]
+        outcomes = await asyncio.gather(*tries, return_exceptions=True)
+    assert sorted(map(str, outcomes)) == [*["False"] * 7, "True"]
+    assert await read(named["Key"]) == b"all of it"
 
 
 async def test_objects_outlive_a_restart_and_half_bodies_do_not(tmp_path: Path, owner: UUID) -> None:

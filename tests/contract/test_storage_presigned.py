@@ -70,6 +70,21 @@ async def test_the_signed_upload_is_taken(running: Storage, browser: httpx.Async
     assert await stored(key) == BODY
 
 
+async def test_a_signed_url_reaches_an_object_of_any_name(running: Storage, browser: httpx.AsyncClient) -> None:
+    key = object_key(uuid4(), "exports", "übel & gut+50%='~#? 你好.txt")
+    link = await upload_url(key)
+    assert (await browser.put(link.url, headers=link.headers, content=BODY)).status_code == 200
+    assert (await browser.get(await storage.presign_get(key, expires_seconds=60))).content == BODY
+
+
+async def test_urls_name_the_endpoint_that_browsers_reach(running: Storage, key: str) -> None:
+    with pointed_at({**running.environment, "STORAGE_PUBLIC_ENDPOINT": "https://files.oprina.test/storage/v1/s3"}):
+        link = await upload_url(key)
+        await storage.put(key, BODY, content_type="audio/wav")
+        assert await stored(key) == BODY
+    assert link.url.startswith(f"https://files.oprina.test/storage/v1/s3/{BUCKET}/{key}?")
+
+
 async def test_an_upload_may_be_repeated_while_its_time_lasts(
     running: Storage, browser: httpx.AsyncClient, key: str
 ) -> None:
