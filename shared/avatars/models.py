@@ -29,7 +29,7 @@ class Grant(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    seconds: Annotated[int, Field(ge=1, le=rules.GRANT_MAX_SECONDS, strict=True)]
+    seconds: Annotated[int, Field(ge=1, le=rules.GRANT_MAX_SECONDS)]
     reason: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00]*$")
     ]

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from google.cloud import tasks_v2
 
-from local.places import REPOSITORY
+from local.places import REPOSITORY, Places
 from tests.support.background import LOCATION, SECONDS, Worker, clients, until
 from tests.support.database import free_ports
 from tests.support.gateway import free_socket, served
+
+OFFSET = Places(Path(), 0).background_port
 
 
 async def start_process(folder: Path, first_port: int) -> asyncio.subprocess.Process:
@@ -34,7 +36,7 @@ async def start_process(folder: Path, first_port: int) -> asyncio.subprocess.Pro
 async def test_no_task_that_was_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
     port = free_ports(1)[0]
     queue, acknowledged = f"{LOCATION}/queues/q", []
-    process = await start_process(tmp_path, port - 9)
+    process = await start_process(tmp_path, port - OFFSET)
     async with clients(port) as (tasks, _):
         await tasks.create_queue(parent=LOCATION, queue=tasks_v2.Queue(name=queue), timeout=SECONDS)
         await tasks.pause_queue(name=queue, timeout=SECONDS)
@@ -50,7 +52,7 @@ async def test_no_task_that_was_acknowledged_is_lost_when_the_process_is_killed(
         await process.wait()
         await asyncio.gather(*creating, return_exceptions=True)
     assert 100 <= len(acknowledged) < 400
-    process = await start_process(tmp_path, port - 9)
+    process = await start_process(tmp_path, port - OFFSET)
     try:
         async with clients(port) as (tasks, _):
             assert (await tasks.get_queue(name=queue, timeout=SECONDS)).state == tasks_v2.Queue.State.PAUSED
@@ -65,7 +67,7 @@ async def test_a_delivery_without_an_outcome_is_repeated_by_whoever_starts_after
     held = asyncio.Event()
     worker, port, queue = Worker(hold=held), free_ports(1)[0], f"{LOCATION}/queues/q"
     async with served(worker, free_socket()) as url:
-        process = await start_process(tmp_path, port - 9)
+        process = await start_process(tmp_path, port - OFFSET)
         async with clients(port) as (tasks, _):
             await tasks.create_queue(parent=LOCATION, queue=tasks_v2.Queue(name=queue), timeout=SECONDS)
             task = tasks_v2.Task({"http_request": {"url": f"{url}/tasks/step"}})
@@ -74,7 +76,7 @@ async def test_a_delivery_without_an_outcome_is_repeated_by_whoever_starts_after
         process.send_signal(signal.SIGKILL)
         await process.wait()
         held.set()
-        process = await start_process(tmp_path, port - 9)
+        process = await start_process(tmp_path, port - OFFSET)
         arrivals = await worker.have(2)
         process.terminate()
         await process.wait()

@@ -88,6 +88,7 @@ async def test_an_administrator_gives_seconds_once_for_a_key(backend: Backend, a
         answer = await give(backend, admin, ada.id, key, **wanted)
         assert answer.status_code == 200, answer.text
         assert answer.json()["limit_seconds"] == 1020
+    assert answer.headers["idempotency-replayed"] == "true"
     plus = await give(backend, admin, ada.id, plan="plus")
     assert plus.json()["limit_seconds"] == 3720
 

@@ -22,7 +22,7 @@ from local.launcher.prerequisites import MARKER, named_ports
 from local.places import REPOSITORY
 from tests.support.stack import Stack, StackFailed
 
-PARTS = {"postgres", "postgrest", "cloud", "firestore", "speech", "agent", "gateway", "background"}
+PARTS = {"postgres", "postgrest", "cloud", "firestore", "speech", "agent", "gateway", "background", "storage"}
 
 
 @pytest.fixture(scope="module")

@@ -353,7 +353,7 @@ async def test_an_address_that_is_no_id_is_refused(ada: Sessions) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/sessions", "GET, POST"),
-        ("DELETE", "/v1/users/me/../me", "GET, PATCH"),
+        ("PUT", "/v1/users/me/../me", "DELETE, GET, PATCH"),
         ("GET", "/v1/auth/login", "POST"),
         ("POST", "/.well-known/jwks.json", "GET"),
         ("TRACE", "/v1/sessions", "GET, POST"),

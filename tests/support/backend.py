@@ -30,8 +30,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from local.google_identity import JWKS_OBJECT, GoogleIdentity
 from local.public_objects import public_objects
 from shared.accounts import tokens
+from shared.clients import speech, texttospeech
 from shared.http.declaration import Function
 from shared.http.discovery import discover
+from shared.operations import checks
 from shared.runtime.settings import load
 from tests.support.gateway import free_socket, served
 
@@ -194,7 +196,7 @@ def from_somewhere() -> dict[str, str]:
 def _environment(values: Mapping[str, str]) -> Any:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
-    load.cache_clear()
+    _forget()
     try:
         yield
     finally:
@@ -203,7 +205,17 @@ def _environment(values: Mapping[str, str]) -> Any:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        load.cache_clear()
+        _forget()
+
+
+def _forget() -> None:
+    """What this process has made from another environment: settings, applications, and clients of Google's services."""
+    load.cache_clear()
+    speech._clients.clear()
+    texttospeech._clients.clear()
+    checks._watches.clear()
+    for function in functions():
+        function._application = None
 
 
 @asynccontextmanager

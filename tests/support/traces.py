@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from tests.support.avatars import AvatarTime
 from tests.support.backend import Backend, Person
 from tests.support.database import Database, DatabasePerson, hash_of
 from tests.support.database_talk import Talk, completed
@@ -59,7 +60,9 @@ async def fill(backend: Backend, database: Database, administrator: Person) -> F
     changes = {"preferred_name": name, "ai_preferences": f"Call me {name}", "preferences": {"nick": name}}
     changed = await backend.client.patch("/v1/users/me", json=changes, headers=person.headers)
     assert changed.status_code == 200, changed.text
-    _converse(DatabasePerson(database, person.id, person.email, "", person.refresh_token, person.access_token), name)
+    at_database = DatabasePerson(database, person.id, person.email, "", person.refresh_token, person.access_token)
+    _converse(at_database, name)
+    await _leave_avatar_time(database, at_database, name)
     await _leave_mails(backend, database, person)
     await _leave_records(database, person, name)
     ((audit_name,),) = await database.fetch("select private.audit_name(%s)", person.id)
@@ -83,6 +86,16 @@ def _converse(person: DatabasePerson, name: str) -> None:
     outcome["user_message"]["text"] = f"I am {name}"
     talk.close(outcome)
     talk.open(turn_id=str(uuid4()), key=f"running-{name}", p_capability_hash=hash_of(str(uuid4())))
+
+
+async def _leave_avatar_time(database: Database, person: DatabasePerson, name: str) -> None:
+    """A session that is over, so that only what is remembered of it is left, and seconds that were given."""
+    time = AvatarTime(person)
+    time.settle(time.live(60)["id"], 60)
+    await database.execute(
+        "insert into public.quota_grants (id, user_id, seconds, reason) values (%s, %s, 60, %s)",
+        str(uuid4()), person.id, name,
+    )  # fmt: skip
 
 
 async def _leave_mails(backend: Backend, database: Database, person: Person) -> None:

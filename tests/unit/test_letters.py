@@ -23,6 +23,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "letter": {"subject": "s", "sentences": ["s", "s"], "label": "s", "address": ADDRESS, "closing": "s"},
     "verification": {"address": ADDRESS},
     "already_registered": {"address": ADDRESS},
+    "goodbye": {},
     "contact_received": {"case_id": 1042},
     "contact_case": {"case_id": 1042, "name": "s", "email": "s", "subject": "s", "message": "s"},
 }
