@@ -387,7 +387,7 @@ def test_only_the_providers_can_forget_what_they_are(tmp_path: Path) -> None:
     book = FaultBook(tmp_path / "faults.json")
     book.write({"heygen": {"create": {"nonsense": True}}})
     for wrong in ("nonsense", "silent", "reorder"):
-        with pytest.raises(ValueError, match="nonsense|out of order"):
+        with pytest.raises(ValueError, match=r"nonsense|out of order"):
             book.write({"google": {"token": {wrong: True}}})
 
 

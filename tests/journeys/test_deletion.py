@@ -318,7 +318,8 @@ async def test_a_grant_that_cannot_be_revoked_yet_keeps_the_others_going_and_is_
     assert await is_known(database, filled.person)
     assert set(await traces(database, filled.needles)) == {
         "public.users", "public.outbox", "public.usage_events", "private.audit_keys", "public.sign_ins",
-        "public.google_identities", "public.contact_cases",
+        "public.google_identities", "public.contact_cases", "public.quota_grants", "public.avatar_quotas",
+        "public.avatar_sessions",
     }  # fmt: skip
     told = [record for record in errors if record.getMessage() == "a person could not be erased yet"]
     assert len(told) == 15
